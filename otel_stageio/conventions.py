@@ -1,0 +1,122 @@
+"""Every name that a record of ours carries. Standard terms first (OpenTelemetry semantic conventions 1.44), then ``stageio.*``.
+
+docs/conventions.md lists them with type, unit and an example; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Version of the journal's format; written as the scope's version. Readers refuse a newer major.
+FORMAT: Final = "1.0"
+SCOPE: Final = "otel_stageio"
+
+# Standard names.
+SERVICE_NAME: Final = "service.name"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
+TELEMETRY_SDK_NAME: Final = "telemetry.sdk.name"
+LOG_RECORD_UID: Final = "log.record.uid"
+CODE_FILE_PATH: Final = "code.file.path"
+CODE_LINE_NUMBER: Final = "code.line.number"
+CODE_FUNCTION_NAME: Final = "code.function.name"
+THREAD_NAME: Final = "thread.name"
+ERROR_TYPE: Final = "error.type"
+EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+FILE_PATH: Final = "file.path"
+FILE_SIZE: Final = "file.size"
+FILE_MODIFIED: Final = "file.modified"
+HOST_NAME: Final = "host.name"
+PROCESS_PID: Final = "process.pid"
+PROCESS_COMMAND_ARGS: Final = "process.command_args"
+VCS_REVISION: Final = "vcs.ref.head.revision"
+VCS_BRANCH: Final = "vcs.ref.head.name"
+
+# Who and where.
+JOB_ID: Final = "stageio.job.id"
+JOB_STAGES: Final = "stageio.job.stages"
+RUN: Final = "stageio.run"
+RUN_NAME: Final = "stageio.run.name"
+RUN_SPAN_ID: Final = "stageio.run.span_id"
+STAGE_NAME: Final = "stageio.stage.name"
+STAGE_NUMBER: Final = "stageio.stage.number"
+STAGE_ATTEMPT: Final = "stageio.stage.attempt"
+STAGE_MANIFEST: Final = "stageio.stage.manifest"
+STATUS: Final = "stageio.status"
+REASON: Final = "stageio.reason"
+GIT_DIRTY: Final = "stageio.git.dirty"
+BOOT_ID: Final = "stageio.host.boot_id"
+
+#: The stdlib logger of a record that is not the stage's own.
+LOGGER: Final = "stageio.logger"
+
+# Events.
+STARTED: Final = "stageio.stage.started"
+FINISHED: Final = "stageio.stage.finished"
+INPUT: Final = "stageio.input"
+OUTPUT: Final = "stageio.output"
+INTERMEDIATE: Final = "stageio.intermediate"
+DIGEST: Final = "stageio.artifact.digest"
+CONFIG: Final = "stageio.config"
+METRIC: Final = "stageio.metric"
+RESOURCES: Final = "stageio.resources"
+WARNING: Final = "stageio.warning"
+ERROR: Final = "stageio.error"
+GIT: Final = "stageio.git"
+DEGRADED: Final = "stageio.degraded"
+
+# What the events carry.
+LATE: Final = "stageio.late"
+CONTRADICTION: Final = "stageio.contradiction"
+ARTIFACT_ROLE: Final = "stageio.artifact.role"
+ARTIFACT_TYPE: Final = "stageio.artifact.type"
+ARTIFACT_KIND: Final = "stageio.artifact.kind"
+ARTIFACT_FILES: Final = "stageio.artifact.files"
+ARTIFACT_CHECKSUM: Final = "stageio.artifact.checksum"
+ARTIFACT_CHECKSUM_METHOD: Final = "stageio.artifact.checksum.method"
+ARTIFACT_CHECKSUM_PROBLEM: Final = "stageio.artifact.checksum.problem"
+ARTIFACT_STAT_PRINT: Final = "stageio.artifact.stat_print"
+ARTIFACT_PATH_BYTES: Final = "stageio.artifact.path_bytes"
+ARTIFACT_RETAINED: Final = "stageio.artifact.retained"
+ARTIFACT_REASON: Final = "stageio.artifact.reason"
+ARTIFACT_METADATA: Final = "stageio.artifact.metadata."
+CONFIG_KEY: Final = "stageio.config."
+RESOURCE_KEY: Final = "stageio.resource."
+EXTRA_KEY: Final = "stageio.extra."
+METRIC_NAME: Final = "stageio.metric.name"
+METRIC_VALUE: Final = "stageio.metric.value"
+METRIC_UNIT: Final = "stageio.metric.unit"
+CUT: Final = "stageio.cut"
+
+# What only the stage's span carries.
+METRIC_KEY: Final = "stageio.metric."
+TOTAL_COUNT: Final = "stageio.{role}s.count"
+TOTAL_SIZE: Final = "stageio.{role}s.size"
+WARNINGS_COUNT: Final = "stageio.warnings.count"
+ERRORS_COUNT: Final = "stageio.errors.count"
+LOGS_COUNT: Final = "stageio.logs.{level}.count"
+EVENTS_LEFT_OUT: Final = "stageio.events.left_out"
+CONFIG_LEFT_OUT: Final = "stageio.config.left_out"
+
+#: The name that a log record has as an event of the span, which is where Jaeger shows it.
+LOG_EVENT: Final = "log"
+
+# Statuses.
+RUNNING: Final = "running"
+SUCCESS: Final = "success"
+FAILED: Final = "failed"
+SKIPPED: Final = "skipped"
+ABANDONED: Final = "abandoned"
+LOST: Final = "lost"
+#: What finalize takes.
+FINAL_STATUSES: Final = (SUCCESS, FAILED, SKIPPED)
+
+ROLES: Final = ("input", "output", "intermediate")
+
+# Severities of the OpenTelemetry log data model that stdlib levels map to.
+SEVERITY_DEBUG: Final = 5
+SEVERITY_INFO: Final = 9
+SEVERITY_WARN: Final = 13
+SEVERITY_ERROR: Final = 17
+SEVERITY_FATAL: Final = 21

@@ -1,0 +1,90 @@
+"""What can go wrong, and whose trouble it is.
+
+StageIOError                what the caller can mend; raised at the call, the message says how
+├── StageNameError          a stage name that cannot be a folder
+├── StageNumberError        a stage number that cannot be a folder's prefix
+├── StatusError             a status that finalize does not know
+├── OutputPathError         an output or cache path that leaves its folder
+├── SettingError            an argument outside its list (mode, capture, checksum, ...)
+├── StageRunningError       the stage is open right now, in this or another process of this host
+└── JobFormatError          a folder that is no job, or one written by a newer major version
+
+Everything else that goes wrong inside this package is our own trouble: `guard` turns it into one line on stderr and an
+entry in the manifest's ``degraded`` list, and the user's program goes on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+_T = TypeVar("_T")
+
+
+class StageIOError(Exception):
+    """Base of every error that this package raises at its caller."""
+
+
+class StageNameError(StageIOError, ValueError):
+    """The stage name cannot be honoured as a folder name."""
+
+
+class StageNumberError(StageIOError, ValueError):
+    """The stage number is not a whole number from 0 up."""
+
+
+class StatusError(StageIOError, ValueError):
+    """The status is none of those that a stage can end with."""
+
+
+class OutputPathError(StageIOError, ValueError):
+    """The path leaves the folder that it has to stay in."""
+
+
+class SettingError(StageIOError, ValueError):
+    """An argument has a value outside its list."""
+
+
+class StageRunningError(StageIOError, RuntimeError):
+    """The stage is open already, in a process of this host that is alive."""
+
+
+class JobFormatError(StageIOError, ValueError):
+    """The folder is no job, or its format is newer than this program reads."""
+
+
+class guard:  # noqa: N801 - used as a statement: ``with guard(report):``
+    """Keep our own trouble away from the user's program: hand any `Exception` to `report` and go on.
+
+    StageIOError passes: it is meant for the caller. So do KeyboardInterrupt and SystemExit. A class rather than a
+    generator because it stands around every write of every log record.
+    """
+
+    __slots__ = ("_report",)
+
+    def __init__(self, report: Callable[[BaseException], None]) -> None:
+        """Hand what goes wrong to `report`."""
+        self._report = report
+
+    def __enter__(self) -> None:
+        """Begin the guarded part."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, trouble: BaseException | None, where: TracebackType | None
+    ) -> bool:
+        """Swallow our own trouble, and that alone."""
+        if trouble is None or isinstance(trouble, StageIOError) or not isinstance(trouble, Exception):
+            return False
+        self._report(trouble)
+        return True
+
+
+def attempt(call: Callable[[], _T], otherwise: Callable[[Exception], _T]) -> _T:
+    """What `call` gives, or, where code that is not ours raises in it, what `otherwise` makes of the exception."""
+    try:
+        return call()
+    except Exception as trouble:  # noqa: BLE001 - a __str__, a filter, a __repr__ of the user's may raise anything
+        return otherwise(trouble)

@@ -1,0 +1,137 @@
+"""Records to lines of OTLP/JSON, the way the official encoders say it.
+
+Text is put together by hand instead of by `json.dumps` on a tree of dicts: it takes half the time, and this is the path
+of every log record. Hex ids, 64-bit ints as text, base64 bytes, enums as numbers: OTLP specification, "JSON Protobuf
+Encoding". Within a line the records come first, then the scope, then the resource (the Collector tells files apart by
+their first 1,000 bytes).
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from json.encoder import encode_basestring_ascii as _text
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from otel_stageio.model import Attributes, LogRecord, Resource, Scope, Span, SpanEvent, SpanLink, Value
+
+#: The start of a line of each signal; a torn line is searched for it.
+LOGS_PREFIX: Final = '{"resourceLogs":['
+SPANS_PREFIX: Final = '{"resourceSpans":['
+
+_LOGS_HEAD: Final = LOGS_PREFIX + '{"scopeLogs":[{"logRecords":['
+_SPANS_HEAD: Final = SPANS_PREFIX + '{"scopeSpans":[{"spans":['
+
+
+def value(of: Value) -> str:
+    """One AnyValue."""
+    kind = type(of)
+    if kind is str:
+        return f'{{"stringValue":{_text(of)}}}'  # type: ignore[arg-type] # kind narrows it, mypy cannot see
+    if of is None:
+        return "{}"
+    if kind is bool:
+        return '{"boolValue":true}' if of else '{"boolValue":false}'
+    if kind is int:
+        return f'{{"intValue":"{of!r}"}}'
+    if kind is float:
+        return f'{{"doubleValue":{of!r}}}'
+    if isinstance(of, dict):
+        return f'{{"kvlistValue":{{"values":[{_pairs(of)}]}}}}'
+    if isinstance(of, list):
+        return f'{{"arrayValue":{{"values":[{",".join(map(value, of))}]}}}}'
+    if isinstance(of, bytes):
+        return f'{{"bytesValue":"{b64encode(of).decode()}"}}'
+    raise TypeError(f"{kind.__name__} is no OTLP value: {of!r}")
+
+
+def _pairs(of: Attributes) -> str:
+    return ",".join([f'{{"key":{_text(key)},"value":{value(each)}}}' for key, each in of.items()])
+
+
+def tail(scope: Scope, resource: Resource) -> str:
+    """What ends every line of one writer: its scope and resource, the same text each time."""
+    version = f',"version":{_text(scope.version)}' if scope.version else ""
+    attributes = f'"attributes":[{_pairs(resource.attributes)}]' if resource.attributes else ""
+    return f'],"scope":{{"name":{_text(scope.name)}{version}}}}}],"resource":{{{attributes}}}}}]}}\n'
+
+
+def log_line(record: LogRecord, end: str) -> bytes:
+    """One line of a logs file: the record, then `end` as `tail` made it."""
+    return f"{_LOGS_HEAD}{log_record(record)}{end}".encode("ascii")
+
+
+def span_line(span_: Span, end: str) -> bytes:
+    """One line of a traces file."""
+    return f"{_SPANS_HEAD}{span(span_)}{end}".encode("ascii")
+
+
+def log_record(record: LogRecord) -> str:
+    """One LogRecord message; fields at their defaults are left out, as protobuf does."""
+    parts = [f'{{"timeUnixNano":"{record.time_unix_nano}"']
+    if record.severity_number:
+        parts.append(f'"severityNumber":{record.severity_number}')
+    if record.severity_text:
+        parts.append(f'"severityText":{_text(record.severity_text)}')
+    if record.event_name:
+        parts.append(f'"eventName":{_text(record.event_name)}')
+    if record.body is not None:
+        parts.append(f'"body":{value(record.body)}')
+    if record.attributes:
+        parts.append(f'"attributes":[{_pairs(record.attributes)}]')
+    if record.flags:
+        parts.append(f'"flags":{record.flags}')
+    if record.trace_id:
+        parts.append(f'"traceId":"{record.trace_id}"')
+    if record.span_id:
+        parts.append(f'"spanId":"{record.span_id}"')
+    return ",".join(parts) + "}"
+
+
+def span(of: Span) -> str:
+    """One Span message."""
+    parts = [f'{{"traceId":"{of.trace_id}","spanId":"{of.span_id}"']
+    if of.trace_state:
+        parts.append(f'"traceState":{_text(of.trace_state)}')
+    if of.parent_span_id:
+        parts.append(f'"parentSpanId":"{of.parent_span_id}"')
+    parts.append(
+        f'"flags":{of.flags},"name":{_text(of.name)},"kind":{of.kind},'
+        f'"startTimeUnixNano":"{of.start_time_unix_nano}","endTimeUnixNano":"{of.end_time_unix_nano}"'
+    )
+    _append_attributes(parts, of.attributes, of.dropped_attributes_count)
+    if of.events:
+        parts.append(f'"events":[{",".join(map(event, of.events))}]')
+    if of.dropped_events_count:
+        parts.append(f'"droppedEventsCount":{of.dropped_events_count}')
+    if of.links:
+        parts.append(f'"links":[{",".join(map(link, of.links))}]')
+    if of.dropped_links_count:
+        parts.append(f'"droppedLinksCount":{of.dropped_links_count}')
+    status = [f'"message":{_text(of.status_message)}'] if of.status_message else []
+    if of.status_code:
+        status.append(f'"code":{of.status_code}')
+    parts.append(f'"status":{{{",".join(status)}}}')
+    return ",".join(parts) + "}"
+
+
+def event(of: SpanEvent) -> str:
+    """One Span.Event message."""
+    parts = [f'{{"timeUnixNano":"{of.time_unix_nano}","name":{_text(of.name)}']
+    _append_attributes(parts, of.attributes, of.dropped_attributes_count)
+    return ",".join(parts) + "}"
+
+
+def link(of: SpanLink) -> str:
+    """One Span.Link message."""
+    parts = [f'{{"traceId":"{of.trace_id}","spanId":"{of.span_id}"']
+    _append_attributes(parts, of.attributes, of.dropped_attributes_count)
+    parts.append(f'"flags":{of.flags}')
+    return ",".join(parts) + "}"
+
+
+def _append_attributes(parts: list[str], attributes: Attributes, dropped: int) -> None:
+    if attributes:
+        parts.append(f'"attributes":[{_pairs(attributes)}]')
+    if dropped:
+        parts.append(f'"droppedAttributesCount":{dropped}')

@@ -1,0 +1,205 @@
+"""Every write into a job folder: appending whole lines, replacing files, claiming names, opening locks.
+
+Nothing else in the package opens a job file for writing, so what a crash can do to a job folder is decided here:
+an appended line is there whole or torn at its end, a replaced file is the old or the new one, and a claimed name belongs
+to exactly one process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import os
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_counter = itertools.count(1)
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES})
+
+
+class AppendFile:
+    """A file that grows by whole lines, each by one `write` on an ``O_APPEND`` descriptor; no lock on this path.
+
+    The file appears with its first line. Threads and processes of one host may append to the same file: the kernel
+    keeps lines apart. A failed or short write is never continued; the next line starts with a newline of its own, so
+    that a torn line costs itself alone. `close` gives the descriptor back; a later write opens the file again.
+    """
+
+    __slots__ = ("__weakref__", "_dirty", "_fd", "_opening", "path")
+
+    def __init__(self, path: str) -> None:
+        """Name the file at `path`; nothing is opened yet."""
+        self.path = path
+        self._fd = -1
+        self._dirty = False
+        self._opening = threading.Lock()
+
+    def write(self, line: bytes) -> None:
+        """Append `line`, which ends in a newline. Raises OSError where the disk refuses it."""
+        fd = self._fd if self._fd >= 0 else self._open()
+        if self._dirty:
+            line = b"\n" + line
+        # Dirty until proved clean: an exception, a signal handler's included, must not hide a torn line.
+        self._dirty = True
+        written = os.write(fd, line)
+        if written != len(line):
+            raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes could be written", self.path)
+        self._dirty = False
+
+    def _open(self) -> int:
+        with self._opening:
+            if self._fd < 0:
+                fd = _open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+                size = os.fstat(fd).st_size
+                self._dirty = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+                self._fd = fd
+            return self._fd
+
+    def sync(self) -> None:
+        """Have the kernel put everything written so far onto the disk."""
+        if self._fd >= 0:
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Give the descriptor back. May be called twice."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        """Close with the last reference: stages of one process may be many."""
+        with contextlib.suppress(OSError, AttributeError):
+            self.close()
+
+
+def _open(path: str, flags: int) -> int:
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    if fd > 2:  # noqa: PLR2004 - stdin, stdout and stderr: a program started without them would print into our file
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
+
+
+def _beside(path: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name[:200]}.{os.getpid()}-{next(_counter)}.tmp")
+
+
+def _write_new(path: str, data: bytes, *, sync: bool = False) -> None:
+    fd = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        if sync:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace(path: str, data: bytes, *, sync: bool = False) -> None:
+    """Make `data` the content of `path`; a reader, and a crash, sees the old content or the new, never a mixture.
+
+    With `sync` the content is on the disk before the name is. Raises OSError; the old file then stands.
+    """
+    beside = _beside(path)
+    try:
+        _write_new(beside, data, sync=sync)
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def make_folders(path: str) -> None:
+    """Make the folder and its parents; one that is there already is fine."""
+    os.makedirs(path, exist_ok=True)
+
+
+def claim_folder(path: str) -> bool:
+    """Make the folder `path` (and its parents); False where somebody made it before."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        make_folders(os.path.dirname(path))
+        return claim_folder(path)
+    return True
+
+
+def claim_filled_folder(path: str, files: Mapping[str, bytes]) -> bool:
+    """Let the folder `path` appear with `files` in it, or not at all; False where somebody's is there.
+
+    A rename onto a folder that holds something fails on every POSIX file system, so nobody ever reads a half-made one.
+    """
+    beside = _beside(path)
+    make_folders(beside)
+    try:
+        for name, data in files.items():
+            _write_new(os.path.join(beside, name), data)
+        try:
+            os.rename(beside, path)
+        except OSError as why:
+            if why.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+        return True
+    finally:
+        if os.path.isdir(beside):
+            for name in files:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(beside, name))
+            with contextlib.suppress(OSError):
+                os.rmdir(beside)
+
+
+def claim_file(path: str, data: bytes) -> bool:
+    """Let the file `path` appear with `data` in it, or not at all; False where somebody's is there. Parents are made."""
+    make_folders(os.path.dirname(path))
+    beside = _beside(path)
+    _write_new(beside, data)
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        return False
+    except OSError as why:
+        if why.errno not in _NO_LINKS:
+            raise
+        # No hard links here: exclusive creation claims just as well, only its content comes a moment later.
+        try:
+            _write_new(path, data)
+        except FileExistsError:
+            return False
+    finally:
+        os.unlink(beside)
+    return True
+
+
+def open_lock(path: str) -> int:
+    """Open (and make) a lock file; the descriptor is above 2 and closed in programs started from here."""
+    return _open(path, os.O_RDWR | os.O_CREAT)
+
+
+def write_lock(fd: int, data: bytes) -> None:
+    """Make `data` the content of the lock file that this process holds."""
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, data, 0)
+
+
+def sync_folder(path: str) -> None:
+    """Have the kernel put the names in a folder onto the disk; a file system that cannot is fine."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(fd)
+    finally:
+        os.close(fd)

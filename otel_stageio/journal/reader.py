@@ -1,0 +1,98 @@
+"""Reading a journal file that a crash may have torn, a live stage may still be writing, or a stranger may have touched.
+
+A line is trusted when it ends in a newline and decodes. One that does not decode is searched from its right for the
+start of a line of its signal: a torn line with a whole one glued to it costs itself alone. A tail without newline is
+"not yet" while the stage runs; afterwards it is read like any other line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from otel_stageio.journal import decode
+from otel_stageio.journal.encode import LOGS_PREFIX, SPANS_PREFIX
+from otel_stageio.model import LogRecord, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otel_stageio.model import Line
+
+_PREFIXES = (LOGS_PREFIX.encode(), SPANS_PREFIX.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One line of a file as it was found: what it holds, where it ends, and whether something in it was lost."""
+
+    lines: tuple[Line, ...]
+    end: int
+    broken: bool = False
+
+
+def pieces(path: str, *, start: int = 0, live: bool = False, only: bytes = b"") -> Iterator[Piece]:
+    """Read the file from byte `start`, line by line; a file that is not there has no lines.
+
+    With `live` a tail without newline is left for later: the last piece's `end` is where to go on. Lines in which
+    `only` does not occur are passed over undecoded. Raises OSError where the file cannot be read.
+    """
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed by the with below; opened here for its own except
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(start)
+        end = start
+        for raw in file:
+            end += len(raw)
+            if not raw.endswith(b"\n") and live:
+                return
+            text = raw.strip()
+            if text and only in text:
+                yield _piece(text, end)
+
+
+def _piece(raw: bytes, end: int) -> Piece:
+    whole = _decode(raw)
+    if whole is not None:
+        return Piece(lines=whole, end=end)
+    for prefix in _PREFIXES:
+        at = raw.rfind(prefix)
+        while at > 0:
+            rest = _decode(raw[at:])
+            if rest is not None:
+                return Piece(lines=rest, end=end, broken=True)
+            at = raw.rfind(prefix, 0, at)
+    return Piece(lines=(), end=end, broken=True)
+
+
+def _decode(raw: bytes) -> tuple[Line, ...] | None:
+    try:
+        return tuple(decode.lines(json.loads(raw)))
+    except (ValueError, RecursionError):
+        return None
+
+
+def log_records(path: str, *, live: bool = False) -> Iterator[LogRecord]:
+    """Every log record of a file, in the order of its lines."""
+    for piece in pieces(path, live=live):
+        for line in piece.lines:
+            yield from (each for each in line.records if isinstance(each, LogRecord))
+
+
+def spans(path: str, *, live: bool = False) -> Iterator[Span]:
+    """Every span of a file, in the order of its lines."""
+    for piece in pieces(path, live=live):
+        for line in piece.lines:
+            yield from (each for each in line.records if isinstance(each, Span))
+
+
+def size(path: str) -> int:
+    """How many bytes the file has; 0 where there is none."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
