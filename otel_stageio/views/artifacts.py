@@ -1,0 +1,67 @@
+"""One tracked file, folder or address: from its event to its entry in the manifest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from otel_stageio import conventions as names
+
+if TYPE_CHECKING:
+    from otel_stageio.model import Attributes, LogRecord, Value
+
+#: An entry's key, the attribute that it comes from. Metadata under one of these keys moves to the entry's ``metadata``.
+_KEYS: Final = {
+    "type": names.ARTIFACT_TYPE,
+    "path": names.FILE_PATH,
+    "path_bytes": names.ARTIFACT_PATH_BYTES,
+    "kind": names.ARTIFACT_KIND,
+    "size_bytes": names.FILE_SIZE,
+    "files": names.ARTIFACT_FILES,
+    "modified": names.FILE_MODIFIED,
+    "checksum": names.ARTIFACT_CHECKSUM,
+    "checksum_method": names.ARTIFACT_CHECKSUM_METHOD,
+    "checksum_problem": names.ARTIFACT_CHECKSUM_PROBLEM,
+    "stat_print": names.ARTIFACT_STAT_PRINT,
+    "retained": names.ARTIFACT_RETAINED,
+    "reason": names.ARTIFACT_REASON,
+}
+RESERVED: Final = frozenset({*_KEYS, "metadata"})
+#: Keys that a digest event brings, all of them at once: what it does not name is gone.
+_DIGEST_KEYS: Final = ("checksum", "checksum_method", "checksum_problem", "stat_print")
+
+ROLE_OF: Final = {names.INPUT: "input", names.OUTPUT: "output", names.INTERMEDIATE: "intermediate"}
+EVENT_OF: Final = {role: event for event, role in ROLE_OF.items()}
+
+
+def entry(attributes: Attributes) -> dict[str, Value]:
+    """The manifest's entry of an input, output or intermediate event."""
+    made: dict[str, Value] = {key: attributes[name] for key, name in _KEYS.items() if name in attributes}
+    if made.get("kind") == "file":
+        del made["kind"]
+    made.setdefault("size_bytes", None)
+    made.setdefault("checksum", None)
+    collided: dict[str, Value] = {}
+    start = len(names.ARTIFACT_METADATA)
+    for name, of in attributes.items():
+        if name.startswith(names.ARTIFACT_METADATA):
+            key = name[start:]
+            (collided if key in RESERVED else made)[key] = of
+    if collided:
+        made["metadata"] = collided
+    return made
+
+
+def with_digest(before: dict[str, Value], record: LogRecord) -> dict[str, Value]:
+    """The entry after a digest event: the new digest in the old one's place, size and file count where it has them."""
+    digest = {key: record.attributes[_KEYS[key]] for key in _DIGEST_KEYS if _KEYS[key] in record.attributes}
+    digest.setdefault("checksum", None)
+    made: dict[str, Value] = {}
+    for key, of in before.items():
+        if key == "checksum":
+            made.update(digest)
+        elif key not in _DIGEST_KEYS:
+            made[key] = of
+    for key in ("size_bytes", "files"):
+        if _KEYS[key] in record.attributes:
+            made[key] = record.attributes[_KEYS[key]]
+    return made

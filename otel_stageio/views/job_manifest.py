@@ -1,0 +1,132 @@
+"""manifest.json of the job: its stages with the state of their newest attempts, and what another program wrote there.
+
+An orchestrator may keep a manifest.json of its own at the same place. What it wrote is not ours to destroy: its stages
+stay in the list unless a stage of ours has the same name, its other keys stay at the top, and where one has a name of
+ours it moves under ``foreign``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_stageio import conventions as names
+from otel_stageio.views.moments import rfc3339, seconds_between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from otel_stageio.views.summary import Summary
+
+SCHEMA_VERSION = "1.0"
+_ENTRY_KEYS = frozenset({"stage", "stage_number", "status", "run", "attempt", "duration_seconds", "folder"})
+_LISTS = {"completed_stages": names.SUCCESS, "failed_stages": names.FAILED, "skipped_stages": names.SKIPPED}
+_DEAD = (names.ABANDONED, names.LOST)
+_OUR_KEYS = (
+    "schema_version",
+    "job_id",
+    "status",
+    "run",
+    "run_name",
+    "trace_id",
+    "started_at",
+    "pipeline_log",
+    *_LISTS,
+    "stages",
+    "foreign",
+)
+
+
+def entry(of: Summary, folder: str) -> dict[str, Any]:
+    """A stage's line in the job manifest."""
+    return {
+        "stage": of.stage,
+        "stage_number": of.stage_number,
+        "status": of.status,
+        "run": of.run,
+        "attempt": of.attempt,
+        "duration_seconds": seconds_between(of.started, of.ended) if of.ended else None,
+        "folder": folder,
+    }
+
+
+def status(of_run: Iterable[Summary], missing: Sequence[str]) -> str:
+    """The state of a run: running while a stage runs; failed if one failed, died or was contradicted; running while a
+    declared one has not started; else success.
+    """  # noqa: D205 - one sentence that needs two lines
+    summaries = list(of_run)
+    if any(each.status == names.RUNNING for each in summaries):
+        return names.RUNNING
+    if any(each.status in (names.FAILED, *_DEAD) or each.contradicted for each in summaries):
+        return names.FAILED
+    return names.RUNNING if missing else names.SUCCESS
+
+
+def job_manifest(
+    *, job_id: str, run: Mapping[str, Any], stages: Iterable[tuple[str, Summary]], before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The job manifest as plain JSON values.
+
+    `run` is the current run as its run.json says it, `stages` are folders with the summary of their newest attempt,
+    and `before` is the document that stands there now, ours or somebody else's.
+    """
+    known = sorted(stages, key=lambda each: (each[1].stage_number, each[1].stage))
+    current = [of for _, of in known if of.run == run["run"]]
+    newest = max(current, key=lambda each: each.started, default=None)
+    begun = {of.stage for of in current}
+    missing = [name for name in (newest.declared if newest else ()) if name not in begun]
+    foreign_stages, foreign, others = _foreign(before, {of.stage for _, of in known})
+    made: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "job_id": job_id,
+        "status": status(current, missing),
+        "run": run["run"],
+        **({"run_name": run["name"]} if run.get("name") is not None else {}),
+        "trace_id": run["trace_id"],
+        "started_at": rfc3339(run["created_unix_nano"]),
+        "pipeline_log": run["pipeline_log"],
+    }
+    for key, wanted in _LISTS.items():
+        dead = _DEAD if wanted == names.FAILED else ()
+        made[key] = [of.stage for of in current if of.status == wanted or of.status in dead]
+    made["stages"] = [*(entry(of, folder) for folder, of in known), *foreign_stages]
+    made.update(others)
+    if foreign:
+        made["foreign"] = foreign
+    return made
+
+
+def ours(document: Mapping[str, Any]) -> bool:
+    """Whether the document was written by `job_manifest`."""
+    return document.get("schema_version") == SCHEMA_VERSION and {"job_id", "stages", "trace_id"} <= document.keys()
+
+
+def _foreign(before: Mapping[str, Any], taken: set[str]) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+    """Split what another program wrote: its stages, its keys with names of ours, its other keys."""
+    mine = ours(before)
+    listed = before.get("stages", ())
+    if isinstance(listed, dict):  # stages by name: the other common form
+        listed = [{"stage": name, **(of if isinstance(of, dict) else {"state": of})} for name, of in listed.items()]
+    elif not isinstance(listed, (list, tuple)):
+        listed = ()
+    stages = [each for each in listed if not (_name(each) in taken or (mine and _is_entry(each)))]
+    foreign = dict(before["foreign"]) if mine and isinstance(before.get("foreign"), dict) else {}
+    if not mine:
+        foreign = {key: before[key] for key in _OUR_KEYS if key in before and key != "stages"}
+        if "stages" in before and not isinstance(before["stages"], (list, dict)):
+            foreign["stages"] = before["stages"]
+    others = {key: of for key, of in before.items() if key not in _OUR_KEYS}
+    return stages, foreign, others
+
+
+def _is_entry(of: object) -> bool:
+    return isinstance(of, dict) and of.keys() == _ENTRY_KEYS
+
+
+def _name(of: object) -> str | None:
+    """The stage that a foreign entry is about: a name, or a mapping that gives one."""
+    if isinstance(of, str):
+        return of
+    if isinstance(of, dict):
+        named = of.get("stage", of.get("name"))
+        return str(named) if named is not None else None
+    return None

@@ -1,0 +1,142 @@
+r"""Lines of stage.log, the pipeline log and the console: ``[2025-11-27 13:30:01.123] [asr] [INFO] message``.
+
+One record is one head line and its continuation. No message can forge a line: only a head line begins with ``[``, the
+message's further lines with four blanks, and an exception's lines with ``  ! ``. Control characters other than the tab
+are written as ``\x1b`` or ``\u2028``; a backslash before something that looks like such an escape is doubled, so that
+`parse` gives back exactly what was said, and ``C:\temp`` stays readable.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MESSAGE_INDENT: Final = "    "
+EXCEPTION_INDENT: Final = "  ! "
+
+# C0 without tab and newline, DEL, C1, the separators that some viewers break lines at, lone surrogates.
+_CONTROL: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+_RISKY: Final = re.compile(f"[{_CONTROL}\\\\]")
+_ESCAPED: Final = re.compile(f"(\\\\*)(?:([{_CONTROL}])|(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}))")
+_TAG_ESCAPED: Final = re.compile(f"(\\\\*)(?:([]\n{_CONTROL}])|(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}))")
+_UNESCAPED: Final = re.compile(r"(\\+)(x[0-9a-f]{2}|u[0-9a-f]{4})")
+_HEAD: Final = re.compile(
+    r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})\] \[((?:[^]\\]|\\.)*)\] \[((?:[^]\\]|\\.)*)\] ?(.*)", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRecord:
+    """A record read back from a log file; `time` is the local time as it stands there."""
+
+    time: str
+    stage: str
+    level: str
+    message: str
+    exception: str
+
+
+class LineClock:
+    """Local times for log lines. The text of a second is made once; a record costs its milliseconds."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        """Know no second yet."""
+        # One tuple, replaced whole: threads may make the same text twice, but never mix two seconds.
+        self._known = (-1, "")
+
+    def text(self, nanoseconds: int) -> str:
+        """A Unix time in nanoseconds as ``2025-11-27 13:30:01.123``."""
+        second, rest = divmod(nanoseconds, 1_000_000_000)
+        known, text = self._known
+        if second != known:
+            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._known = (second, text)
+        return f"{text}.{rest // 1_000_000:03d}"
+
+
+def escape(text: str) -> str:
+    """Text with its control characters written out; newlines stay."""
+    if text.isprintable() and "\\" not in text:
+        return text
+    if _RISKY.search(text) is None:
+        return text
+    return _ESCAPED.sub(_escape_one, text)
+
+
+def _escape_one(found: re.Match[str]) -> str:
+    slashes, control = found.groups()
+    if control is None:
+        return slashes * 2
+    code = ord(control)
+    return slashes * 2 + (f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}")  # noqa: PLR2004
+
+
+def unescape(text: str) -> str:
+    """What `escape` made the text from."""
+    return _UNESCAPED.sub(_unescape_one, text)
+
+
+def _unescape_one(found: re.Match[str]) -> str:
+    slashes, code = found.groups()
+    half = "\\" * (len(slashes) // 2)
+    return half + (chr(int(code[1:], 16)) if len(slashes) % 2 else code)
+
+
+def tag(name: str) -> str:
+    """A stage or level name as it stands between brackets."""
+    return _TAG_ESCAPED.sub(_escape_one, name)
+
+
+def render(at: str, stage: str, level: str, message: str, exception: str = "") -> str:
+    """One record as text without its last newline; `stage` and `level` as `tag` made them."""
+    message = escape(message)
+    if "\n" in message:
+        message = message.replace("\n", "\n" + MESSAGE_INDENT)
+    line = f"[{at}] [{stage}] [{level}] {message}"
+    if exception:
+        line += "\n" + EXCEPTION_INDENT + escape(exception).replace("\n", "\n" + EXCEPTION_INDENT)
+    return line
+
+
+def parse(lines: Iterable[str]) -> Iterator[ParsedRecord]:
+    """Read records back from the lines of a log file; headers of attempts and blank lines are passed over.
+
+    Lines are split at newlines only (``open(..., newline="\\n")``).
+    """
+    head: tuple[str, str, str] | None = None
+    message: list[str] = []
+    exception: list[str] = []
+    for line in (each.removesuffix("\n") for each in lines):
+        if line.startswith("["):
+            if head:
+                yield _parsed(head, message, exception)
+            found = _HEAD.fullmatch(line)
+            head = (found[1], found[2], found[3]) if found else None
+            message, exception = [found[4]] if found else [], []
+        elif head and line.startswith(MESSAGE_INDENT):
+            message.append(line.removeprefix(MESSAGE_INDENT))
+        elif head and line.startswith(EXCEPTION_INDENT):
+            exception.append(line.removeprefix(EXCEPTION_INDENT))
+    if head:
+        yield _parsed(head, message, exception)
+
+
+def _parsed(head: tuple[str, str, str], message: list[str], exception: list[str]) -> ParsedRecord:
+    at, stage, level = head
+    return ParsedRecord(
+        at, unescape(stage), unescape(level), unescape("\n".join(message)), unescape("\n".join(exception))
+    )
+
+
+def header(at: str, offset: str, *, stage: str, number: int, attempt: int, run: int, pid: int, host: str) -> str:
+    """The line that opens an attempt in stage.log; `offset` is the local time's distance from UTC."""
+    return (
+        f"# {at} {offset} stage {tag(stage)} ({number:02d}), attempt {attempt}, run {run}, pid {pid} on {tag(host)}"
+    )
