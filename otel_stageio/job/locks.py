@@ -1,0 +1,227 @@
+"""Locks that fall with the process: one says that a stage is alive, one guards the job manifest for a moment.
+
+Open-file-description locks, `flock` where the system has none. A POSIX record lock would fall as soon as the process
+opened and closed the file once more, which copying the folder does. Locks of this kind belong to the open file, which a
+forked child shares: children close it, and never unlock it, so that the lock neither outlives its owner nor ends early.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from otel_stageio.journal import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_OFD_GETLK: int | None = getattr(fcntl, "F_OFD_GETLK", None)
+_OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+
+#: ``struct flock``: type, whence, start, length, pid. The pid has to be 0 for locks of an open file.
+_FLOCK = struct.Struct("hhqqi4x")
+
+_TAKEN = frozenset({errno.EAGAIN, errno.EACCES})
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+
+_OWNER_BYTES = 65536
+#: Seconds between two tries for the job's lock: at least, and at most so much more.
+_POLL = 0.001
+_JITTER = 0.004
+
+#: Descriptors of this process whose files are, or are about to be, locked.
+_ours: set[int] = set()
+
+
+def _close_in_child() -> None:
+    while _ours:
+        with contextlib.suppress(OSError):
+            os.close(_ours.pop())
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+class Held:
+    """The lock is somebody else's; `owner` is what they said of themselves, None where that cannot be read."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: dict[str, Any] | None) -> None:
+        """Keep what the holder said."""
+        self.owner = owner
+
+
+class StageLock:
+    """Says that a stage is alive, from `acquire` to `release` or to the end of the process, whatever ends it.
+
+    All methods may be called from any thread, and do nothing in a forked child.
+    """
+
+    __slots__ = ("_fd", "_pid", "_using", "works")
+
+    def __init__(self, fd: int, *, works: bool) -> None:
+        """Take over the descriptor `fd`; `works` is False where the file system has no locks."""
+        self.works = works
+        self._fd = fd
+        self._pid = os.getpid()
+        # Reentrant: a signal handler may release what it interrupted in `touch`.
+        self._using = threading.RLock()
+
+    @staticmethod
+    def acquire(path: str, owner: Mapping[str, Any]) -> StageLock | Held:
+        """Take the lock file `path` without waiting and write `owner` into it, as JSON; Held where it is held.
+
+        Raises OSError where the file cannot be opened.
+        """
+        fd = _open(path)
+        try:
+            taken = _take(fd)
+            if taken is False:
+                held = Held(_owner(fd))
+                _close(fd)
+                return held
+            # The lock is what counts; on a full disk its owner stays unnamed.
+            with contextlib.suppress(OSError):
+                files.write_lock(fd, json.dumps(dict(owner)).encode())
+        except BaseException:
+            _close(fd)
+            raise
+        return StageLock(fd, works=taken is True)
+
+    def touch(self) -> None:
+        """Show a sign of life: set the lock file's times to now. Raises OSError."""
+        if os.getpid() != self._pid:
+            return
+        with self._using:
+            if self._fd >= 0:
+                os.utime(self._fd)
+
+    def release(self) -> None:
+        """Give the lock back, its file empty; once more does nothing."""
+        if os.getpid() != self._pid:
+            return
+        with self._using:
+            fd, self._fd = self._fd, -1
+        if fd >= 0:
+            # Empty before it is free: whoever takes it next must not be shown as us for a moment.
+            with contextlib.suppress(OSError):
+                files.write_lock(fd, b"")
+            _give_back(fd)
+
+
+def held(path: str) -> bool | None:
+    """Tell whether somebody holds the lock file `path`, without taking it; None where that cannot be known.
+
+    This process's own locks count. A lock on another host is seen only where the file system carries it.
+    """
+    if _OFD_GETLK is None:
+        return None
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        answer = fcntl.fcntl(fd, _OFD_GETLK, _flock(fcntl.F_WRLCK))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+
+def read_owner(path: str) -> dict[str, Any] | None:
+    """Return what the holder of the lock file `path` wrote, or its last one; None where there is nothing to be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return _owner(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def job_lock(path: str, timeout: float = 5.0) -> Iterator[bool]:
+    """Hold the lock file `path` alone among threads and processes; yields False where it could not be had.
+
+    Waits up to `timeout` seconds; a file system without locks is answered at once. Raises OSError where the file cannot
+    be opened.
+    """
+    pid = os.getpid()
+    fd = _open(path)
+    try:
+        yield _wait(fd, timeout)
+    finally:
+        # A child forked meanwhile has closed its copy, and the number may be another file there.
+        if os.getpid() == pid:
+            _give_back(fd)
+
+
+def _wait(fd: int, timeout: float) -> bool:
+    until = time.monotonic() + timeout
+    while True:
+        taken = _take(fd)
+        if taken is not False or time.monotonic() >= until:
+            return taken is True
+        # At random, or processes that were refused together are refused together again.
+        time.sleep(_POLL + _JITTER * os.urandom(1)[0] / 255)
+
+
+def _flock(kind: int) -> bytes:
+    return _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0)
+
+
+def _open(path: str) -> int:
+    fd = files.open_lock(path)
+    _ours.add(fd)
+    return fd
+
+
+def _take(fd: int) -> bool | None:
+    """Lock the file without waiting: True; False, somebody has it; None, there are no locks here."""
+    try:
+        if _OFD_SETLK is None:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            fcntl.fcntl(fd, _OFD_SETLK, _flock(fcntl.F_WRLCK))
+    except OSError as why:
+        if why.errno in _TAKEN:
+            return False
+        if why.errno in _NO_LOCKS:
+            return None
+        raise
+    return True
+
+
+def _give_back(fd: int) -> None:
+    # Said aloud and not left to the closing: a child that C code forked may have the file open still.
+    with contextlib.suppress(OSError):
+        if _OFD_SETLK is None:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        else:
+            fcntl.fcntl(fd, _OFD_SETLK, _flock(fcntl.F_UNLCK))
+    _close(fd)
+
+
+def _close(fd: int) -> None:
+    _ours.discard(fd)
+    os.close(fd)
+
+
+def _owner(fd: int) -> dict[str, Any] | None:
+    try:
+        owner = json.loads(os.pread(fd, _OWNER_BYTES, 0))
+    except (OSError, ValueError):
+        return None
+    return owner if isinstance(owner, dict) else None

@@ -1,0 +1,123 @@
+"""Keeping the job manifest: who calls has changed a stage, what others changed since is found by looking.
+
+Under the job's lock the folder is looked through: a stage costs two `stat` calls, and its journal is read again only
+where one of them changed. What was found is kept in .stageio/stages.json, which holds nothing that the journals do not
+and may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from otel_stageio.job import identity, locks, runs, status
+from otel_stageio.job.layout import EVENTS, JobLayout, StageLayout, stage_folders
+from otel_stageio.journal import files
+from otel_stageio.views import job_manifest
+from otel_stageio.views.manifest import dump
+from otel_stageio.views.summary import Summary
+
+CACHE = "stages.json"
+#: Seconds to wait for the job's lock; fifty stages that end at once need a fraction of it.
+LOCK_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A stage as it was when it was last looked at."""
+
+    print: tuple[int, int]
+    attempt: int
+    summary: Summary
+
+
+def update(job: JobLayout) -> bool:
+    """Bring the job manifest up to date; False where the lock could not be had and it stays late. Raises OSError."""
+    with locks.job_lock(str(job.lock), LOCK_PATIENCE) as held:
+        if not held:
+            return False
+        before = _load_cache(job)
+        now = look(job, before)
+        if now != before:
+            made = {folder: {**asdict(of), "summary": asdict(of.summary)} for folder, of in now.items()}
+            files.replace(str(job.inner / CACHE), json.dumps(made).encode())
+        document = compose(job, {folder: of.summary for folder, of in now.items()}, _standing(job))
+        if document is not None:
+            files.replace(str(job.manifest), dump(document))
+        return True
+
+
+def look(job: JobLayout, before: dict[str, _Known]) -> dict[str, _Known]:
+    """Every stage of the job that left a record, by folder. Raises OSError where the job folder cannot be read."""
+    found: dict[str, _Known] = {}
+    for folder in stage_folders(str(job.root)):
+        stage = StageLayout(job, folder.number, folder.name)
+        with contextlib.suppress(OSError):  # a stage folder that vanishes or cannot be read is no stage
+            of = _look_at(stage, before.get(folder.folder))
+            if of is not None:
+                found[folder.folder] = of
+    return found
+
+
+def _look_at(stage: StageLayout, before: _Known | None) -> _Known | None:
+    inner = os.stat(stage.inner).st_mtime_ns
+    if before is not None:
+        size = os.stat(stage.attempt_dir(before.attempt) / EVENTS).st_size
+        if before.print == (inner, size):
+            return before
+    for attempt in reversed(stage.attempts()):
+        path = stage.attempt_dir(attempt) / EVENTS
+        size = os.stat(path).st_size if path.exists() else 0
+        known = status.read_summary(stage, attempt)
+        if known is not None:
+            return _Known(print=(inner, size), attempt=attempt, summary=known)
+    return None
+
+
+def compose(job: JobLayout, stages: dict[str, Summary], before: dict[str, Any]) -> dict[str, Any] | None:
+    """The job manifest of these stages as they stand now; None where none of them belongs to a run on record."""
+    alive = {
+        folder: status.alive(of, str(StageLayout(job, of.stage_number, of.stage).lock)) for folder, of in stages.items()
+    }
+    newest = max(alive.values(), key=lambda of: (of.started, of.run), default=None)
+    run = runs.read(job, newest.run) if newest else None
+    job_id = identity.read_job_id(job)
+    if run is None or job_id is None:
+        return None
+    return job_manifest.job_manifest(job_id=job_id, run=asdict(run), stages=alive.items(), before=before)
+
+
+def _standing(job: JobLayout) -> dict[str, Any]:
+    """The document that stands at the job manifest's place; what is no JSON object is moved aside, not lost."""
+    try:
+        with open(job.manifest, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return {}
+    try:
+        document = json.loads(data)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        return document
+    files.replace(str(job.root / "manifest.foreign"), data)
+    return {}
+
+
+def _load_cache(job: JobLayout) -> dict[str, _Known]:
+    try:
+        with open(job.inner / CACHE, "rb") as file:
+            document = json.load(file)
+        return {
+            folder: _Known(
+                print=tuple(of["print"]),
+                attempt=of["attempt"],
+                summary=Summary(**{**of["summary"], "declared": tuple(of["summary"]["declared"])}),
+            )
+            for folder, of in document.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # a cache: what it cannot tell is read anew
