@@ -1,0 +1,1 @@
+"""A job for people and programs that look at it."""

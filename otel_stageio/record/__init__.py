@@ -1,0 +1,1 @@
+"""What a stage touches: StageIO, its logger, tracking, and how a stage ends."""

@@ -1,0 +1,196 @@
+"""What can be said of a tracked path the moment it is tracked: the attributes of its event, and the work that is left."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from otel_stageio import conventions as names
+from otel_stageio.record import digests
+from otel_stageio.record.digests import Digest
+from otel_stageio.record.values import clean_text
+from otel_stageio.views.moments import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_stageio.model import Value
+
+#: Up to here a file is hashed in the call.
+SMALL_FILE: Final = 1 << 20
+#: Up to here a folder is: so many entries, so many bytes.
+SMALL_FOLDER: Final = 1000
+#: What "auto" hashes in full: a file of so many bytes, a folder of so many files. Beyond, it takes a stat print.
+AUTO_BYTES: Final = 10 << 30
+AUTO_FILES: Final = 100_000
+
+#: The values that ``checksum=`` takes; any other is the user's metadata.
+POLICIES: Final = ("auto", "sha256", "stat", "off")
+_GIVEN: Final = re.compile(r"sha256:[0-9a-f]{64}", re.IGNORECASE)
+_REMOTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_USERINFO: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
+_SECRET_PARAMETER: Final = re.compile(
+    r"([?&#][^=&#]*(?:sig|signature|token|secret|password|passwd|pwd|key|credential|auth|sas)[^=&#]*=)[^&#]*", re.I
+)
+_KINDS: Final = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+
+Print = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """A path as it is now. `print` is what a change would change; `later` is the digest that is still to be made."""
+
+    attributes: dict[str, Value]
+    path: str
+    kind: str
+    print: Print | None = None
+    later: Callable[[], Digest] | None = None
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobPaths:
+    """Turns paths into what the manifest says: inside the job relative to it, others absolute."""
+
+    roots: tuple[str, ...]
+
+    @classmethod
+    def of(cls, root: str) -> JobPaths:
+        """Know the job folder by the name it was given and by its real one."""
+        absolute = os.path.abspath(root)
+        return cls(tuple({absolute: None, os.path.realpath(absolute): None}))
+
+    def shown(self, absolute: str) -> str:
+        """An absolute path as the manifest shows it; the job folder itself is ``.``."""
+        for root in self.roots:
+            if absolute.startswith(root):
+                if len(absolute) == len(root):
+                    return "."
+                if absolute[len(root)] == os.sep or root == os.sep:
+                    return absolute[len(root) :].lstrip(os.sep)
+        return absolute
+
+
+def is_policy(value: object) -> bool:
+    """Whether a ``checksum=`` keyword is meant for us."""
+    return isinstance(value, str) and (value in POLICIES or _GIVEN.fullmatch(value) is not None)
+
+
+def describe(path: object, *, job: JobPaths, policy: str) -> Described:
+    """Describe a file, a folder, a missing path or a remote address. Never raises for what is found on disk.
+
+    `path` is text, bytes or a path object; `policy` one of `POLICIES` or ``sha256:<hex>``.
+    """
+    text = path if isinstance(path, str) else _text(path)
+    if _REMOTE.match(text):
+        return _remote(text, policy)
+    absolute = os.path.abspath(text)
+    shown = job.shown(absolute)
+    attributes: dict[str, Value] = {names.FILE_PATH: clean_text(shown)}
+    if attributes[names.FILE_PATH] != shown:
+        attributes[names.ARTIFACT_PATH_BYTES] = os.fsencode(shown)
+    try:
+        found = os.stat(absolute)
+    except (OSError, ValueError) as why:
+        attributes[names.ARTIFACT_KIND] = "missing"
+        if not isinstance(why, FileNotFoundError):
+            attributes[names.ARTIFACT_CHECKSUM_PROBLEM] = clean_text(f"{type(why).__name__}: {why}")
+        return Described(attributes=attributes, path=absolute, kind="missing")
+    attributes[names.FILE_MODIFIED] = rfc3339(found.st_mtime_ns)
+    state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    if stat.S_ISREG(found.st_mode):
+        return _file(attributes, absolute, found.st_size, state, policy)
+    if stat.S_ISDIR(found.st_mode):
+        return _folder(attributes, absolute, state, policy)
+    kind = _KINDS.get(stat.S_IFMT(found.st_mode), "other")
+    attributes[names.ARTIFACT_KIND] = kind
+    attributes[names.ARTIFACT_CHECKSUM_PROBLEM] = f"is a {kind}"
+    return Described(attributes=attributes, path=absolute, kind=kind, print=state)
+
+
+def _text(path: object) -> str:
+    """A path object as text; a UPath and its kin give their address."""
+    if isinstance(path, bytes):
+        return os.fsdecode(path)
+    said = str(path)
+    if _REMOTE.match(said) or not isinstance(path, os.PathLike):
+        return said
+    return os.fsdecode(os.fspath(path))
+
+
+def _remote(text: str, policy: str) -> Described:
+    address = _SECRET_PARAMETER.sub(r"\1REDACTED", _USERINFO.sub(r"\1", text))
+    attributes: dict[str, Value] = {names.FILE_PATH: clean_text(address), names.ARTIFACT_KIND: "remote"}
+    if _GIVEN.fullmatch(policy):
+        attributes.update(digest_attributes(Digest(method="given", value=policy.lower())))
+    return Described(attributes=attributes, path=address, kind="remote")
+
+
+def _file(attributes: dict[str, Value], path: str, size: int, state: Print, policy: str) -> Described:
+    attributes[names.ARTIFACT_KIND] = "file"
+    attributes[names.FILE_SIZE] = size
+    if policy == "auto":
+        policy = "sha256" if size <= AUTO_BYTES else "stat"
+    later = None
+    if policy == "sha256" and size > SMALL_FILE:
+        attributes.update(_pending("sha256"))
+        later = _work(digests.hash_file, path)
+    else:
+        attributes.update(digest_attributes(_digest_now(path, policy)))
+    return Described(attributes=attributes, path=path, kind="file", print=state, later=later, size=size)
+
+
+def _digest_now(path: str, policy: str) -> Digest:
+    if policy == "sha256":
+        return digests.hash_file(path)
+    if policy == "stat":
+        return digests.print_stat(path)
+    if policy == "off":
+        return Digest(method="off")
+    return Digest(method="given", value=policy.lower())
+
+
+def _folder(attributes: dict[str, Value], path: str, state: Print, policy: str) -> Described:
+    attributes[names.ARTIFACT_KIND] = "folder"
+    measured = digests.measure_tree(path, limit=SMALL_FOLDER)
+    if measured is not None:
+        attributes[names.ARTIFACT_FILES], attributes[names.FILE_SIZE] = measured
+    later = None
+    small = measured is not None and measured[1] <= SMALL_FILE
+    if policy in ("auto", "sha256", "stat") and not small:
+        attributes.update(_pending("stat" if policy == "stat" else "sha256-tree"))
+        later = _work(_tree_digest, path, policy)
+    elif policy in ("auto", "sha256"):
+        attributes.update(digest_attributes(digests.hash_tree(path)))
+    else:
+        attributes.update(digest_attributes(_digest_now(path, policy)))
+    size = measured[1] if measured else 0
+    return Described(attributes=attributes, path=path, kind="folder", print=state, later=later, size=size)
+
+
+def _tree_digest(path: str, policy: str) -> Digest:
+    if policy == "auto":
+        policy = "sha256" if digests.measure_tree(path, limit=AUTO_FILES) is not None else "stat"
+    return digests.print_stat(path) if policy == "stat" else digests.hash_tree(path)
+
+
+def _work(call: Callable[..., Digest], *arguments: str) -> Callable[[], Digest]:
+    return lambda: call(*arguments)
+
+
+def _pending(method: str) -> dict[str, Value]:
+    return {names.ARTIFACT_CHECKSUM_METHOD: method, names.ARTIFACT_CHECKSUM_PROBLEM: "not computed yet"}
+
+
+def digest_attributes(of: Digest) -> dict[str, Value]:
+    """A digest as attributes: a stat print is never called a checksum."""
+    made: dict[str, Value] = {names.ARTIFACT_CHECKSUM_METHOD: of.method}
+    if of.value is not None:
+        made[names.ARTIFACT_STAT_PRINT if of.method == "stat" else names.ARTIFACT_CHECKSUM] = of.value
+    if of.problem:
+        made[names.ARTIFACT_CHECKSUM_PROBLEM] = clean_text(of.problem)
+    return made

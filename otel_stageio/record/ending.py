@@ -1,0 +1,77 @@
+"""What is said at the start and the end of an attempt: the header line, the finished event, the progress line."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from otel_stageio import conventions as names
+from otel_stageio.record import exceptions
+from otel_stageio.record.values import clean_text, plain
+from otel_stageio.views import logline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_stageio.model import Value
+    from otel_stageio.record.opening import Opened
+    from otel_stageio.views.state import StageState
+
+_MEGABYTE = 1_000_000
+
+
+def header(opened: Opened) -> str:
+    """The line that opens an attempt in stage.log."""
+    started = opened.recorder.state.started
+    at = started.time_unix_nano if started else 0
+    about = started.attributes if started else {}
+    return logline.header(
+        logline.LineClock().text(at),
+        time.strftime("%z", time.localtime(at // 1_000_000_000)),
+        stage=opened.layout.name,
+        number=opened.layout.number,
+        attempt=opened.attempt,
+        run=opened.run,
+        pid=int(str(about.get(names.PROCESS_PID, 0))),
+        host=str(about.get(names.HOST_NAME, "")),
+    )
+
+
+def attributes(  # noqa: PLR0913 - the ways to end, all by keyword
+    status: str,
+    *,
+    reason: object,
+    raised: BaseException | None,
+    error_type: str,
+    extra: Mapping[str, Any],
+    state: StageState,
+) -> dict[str, Value]:
+    """The attributes of the finished event.
+
+    A failure without a reason takes the best that is known: the exception, the ``error`` that existing stages pass,
+    the last error on record.
+    """
+    made: dict[str, Value] = {names.STATUS: status}
+    said = None if reason is None else clean_text(str(plain(reason)))
+    if status == names.FAILED:
+        made[names.ERROR_TYPE] = exceptions.type_name(raised) if raised is not None else error_type or "_OTHER"
+        said = said or _known_reason(raised, extra, state)
+    if said:
+        made[names.REASON] = said
+    made.update({names.EXTRA_KEY + clean_text(key): plain(of) for key, of in extra.items()})
+    return made
+
+
+def _known_reason(raised: BaseException | None, extra: Mapping[str, Any], state: StageState) -> str | None:
+    if raised is not None:
+        return exceptions.summary(raised)
+    if extra.get("error"):
+        return clean_text(str(plain(extra["error"])))
+    return str(state.errors[-1]["message"]) if state.errors else None
+
+
+def progress(done: int, total: int, seconds: float) -> str:
+    """How far the checksums are: bytes, rate, time left."""
+    rate = done / seconds if seconds > 0 else 0.0
+    left = f", about {(total - done) / rate:.0f} s left" if rate > 0 else ""
+    return f"checksums: {done / _MEGABYTE:.0f} of {total / _MEGABYTE:.0f} MB, {rate / _MEGABYTE:.0f} MB/s{left}"

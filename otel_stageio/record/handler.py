@@ -1,0 +1,161 @@
+"""The log bridge: a stdlib log record to stage.log, the pipeline log, the console and the journal.
+
+A record is formatted whole before anything of it is written, and a call never raises: what cannot be formatted is
+recorded as what it was. Records that are made while a record is handled (by ``__str__`` of an argument, ``__del__``, a
+signal handler) are written too; only a chain deeper than three is stopped, and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+
+from otel_stageio import conventions as names
+from otel_stageio.errors import attempt, guard
+from otel_stageio.record import exceptions
+from otel_stageio.record.values import clean_text, plain
+from otel_stageio.views import logline
+
+if TYPE_CHECKING:
+    from otel_stageio.model import Value
+    from otel_stageio.record.console import Console
+    from otel_stageio.record.recorder import Recorder
+
+_DEEPEST = 3
+#: What every stdlib record has; anything else came from ``extra``.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_MAIN_THREAD = "MainThread"
+
+
+def severity(level: int) -> int:
+    """The OpenTelemetry severity number of a stdlib level: 10 is DEBUG (5), 20 INFO (9), a level between lies between."""
+    if level < logging.DEBUG:
+        return 1
+    tens, ones = divmod(min(level, logging.CRITICAL), 10)
+    return names.SEVERITY_DEBUG + (tens - 1) * 4 + min(ones // 3, 3)
+
+
+class StageHandler(logging.Handler):
+    """The one handler of a stage's logger. Closing it changes nothing: logging goes on until the process ends."""
+
+    def __init__(self, recorder: Recorder, *, stage: str, console: Console | None, captured: bool = False) -> None:
+        """Write what `recorder` records under the stage's name.
+
+        With `captured` the records are those of other loggers: stage.log and journal only, the logger's name before
+        the message.
+        """
+        super().__init__(level=logging.NOTSET)
+        self.recorder = recorder
+        self.console = console
+        self.captured = captured
+        self.stage = stage
+        self.logger: logging.Logger | None = None
+        self._tag = logline.tag(stage)
+        self._clock = logline.LineClock()
+        self._depth = threading.local()
+
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        """Need no lock: each write is one system call, and the fold has a lock of its own."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Filter and emit; never raises, also where a filter that somebody put here does."""
+        passed: object = attempt(lambda: self.filter(record), self._filter_raised)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
+
+    def _filter_raised(self, why: Exception) -> bool:
+        self.recorder.trouble("a filter on the stage's log handler raised", why)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record to every place that its level asks for."""
+        depth = getattr(self._depth, "value", 0)
+        if depth >= _DEEPEST:
+            self.recorder.trouble(f"log records made by log records, more than {_DEEPEST} deep, were not recorded")
+            return
+        self._depth.value = depth + 1
+        with guard(lambda why: self.recorder.trouble("cannot record a log message", why)):
+            self._emit(record)
+        self._depth.value = depth
+
+    def close(self) -> None:
+        """Stay open: logging.shutdown and dictConfig close every handler that they know of."""
+
+    def _emit(self, record: logging.LogRecord) -> None:
+        recorder = self.recorder
+        at = recorder.clock.now()
+        message = clean_text(attempt(record.getMessage, lambda why: _unformatted(record, why)))
+        attributes = _attributes(record, self.stage)
+        exception = str(attributes.get(names.EXCEPTION_STACKTRACE, ""))
+        level = clean_text(str(record.levelname))
+        shown = f"{record.name}: {message}" if self.captured else message
+        line = logline.render(self._clock.text(at), self._tag, logline.tag(level), shown, exception)
+        places = recorder.places
+        if places:
+            recorder.write_text(places.stage_log, f"{line}\n")
+            if record.levelno >= logging.INFO and not self.captured:
+                recorder.write_text(places.pipeline_log, f"{line}\n")
+        recorder.log(
+            at=at,
+            level=level,
+            severity=severity(record.levelno),
+            message=message,
+            attributes=attributes,
+            span_id=_span_id(recorder.trace_id),
+        )
+        console = self.console
+        if console and record.levelno >= console.level and not self._shown_elsewhere(record):
+            console.write(line, record.levelno)
+
+    def _shown_elsewhere(self, record: logging.LogRecord) -> bool:
+        return bool(self.console and self.logger and self.console.shown_elsewhere(record, self.logger, self))
+
+
+def _unformatted(record: logging.LogRecord, why: Exception) -> str:
+    """Stand for a message with wrong %-arguments, or with one whose ``__str__`` raises."""
+    return f"{plain(record.msg)!s} {plain(record.args)!s} [not formatted: {exceptions.summary(why)}]"
+
+
+def _attributes(record: logging.LogRecord, stage: str) -> dict[str, Value]:
+    made: dict[str, Value] = {
+        names.CODE_FILE_PATH: clean_text(record.pathname),
+        names.CODE_LINE_NUMBER: record.lineno,
+        names.CODE_FUNCTION_NAME: record.funcName or "",
+    }
+    if record.threadName != _MAIN_THREAD and record.threadName:
+        made[names.THREAD_NAME] = clean_text(record.threadName)
+    if record.name != stage:
+        made[names.LOGGER] = clean_text(record.name)
+    trace_text = _raised(record, made)
+    if record.stack_info:
+        stack = clean_text(str(record.stack_info))
+        trace_text = f"{trace_text}\n{stack}" if trace_text else stack
+    if trace_text:
+        made[names.EXCEPTION_STACKTRACE] = trace_text
+    for key in sorted(map(str, vars(record).keys() - _STANDARD)):
+        made[clean_text(key)] = plain(vars(record).get(key))
+    return made
+
+
+def _raised(record: logging.LogRecord, made: dict[str, Value]) -> str:
+    """The traceback text that the record carries; `made` gets the exception's type and message."""
+    of = record.exc_info
+    raised = of[1] if isinstance(of, tuple) and len(of) > 1 else of
+    if not isinstance(raised, BaseException):
+        return clean_text(str(record.exc_text or ""))
+    made.update(exceptions.describe(raised))
+    exceptions.mark(raised, exceptions.LOGGED)
+    return str(made[names.EXCEPTION_STACKTRACE])
+
+
+def _span_id(trace_id: str) -> str:
+    """The current span, where it is one of the stage's trace: a child of the stage that the record belongs to."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid and trace.format_trace_id(context.trace_id) == trace_id:
+        return trace.format_span_id(context.span_id)
+    return ""

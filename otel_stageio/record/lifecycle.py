@@ -1,0 +1,180 @@
+"""How a stage ends: by finalize, by the end of a with block, by an exception, by the end of the process."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from otel_stageio import conventions as names
+from otel_stageio.errors import StatusError, guard
+from otel_stageio.job import registry
+from otel_stageio.record import ending, exceptions, exits
+from otel_stageio.record.notes import StageNotes
+from otel_stageio.record.tracking import StageTracking
+from otel_stageio.record.values import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from otel_stageio.model import Value
+    from otel_stageio.record.background import Background
+    from otel_stageio.record.capture import Capture
+    from otel_stageio.record.provenance import GitProbe
+    from otel_stageio.record.usage import UsageMeter
+
+_GIT_PATIENCE = 0.5
+
+
+class StageLifecycle(StageTracking, StageNotes):
+    """The end of a stage. The first one decides, fixes the span and lets the stage's lock go."""
+
+    _background: Background
+    _usage: UsageMeter
+    _git: GitProbe | None
+    _capture: Capture | None
+    #: Whether manifest.json is written at the end: finalize's ``save_manifest``.
+    _saves: bool
+
+    def finalize(self, status: str = "success", save_manifest: bool = True, **extra: Any) -> None:  # noqa: FBT001, FBT002 - the card's signature
+        """End the stage as ``success``, ``failed`` or ``skipped``; the first call decides.
+
+        `reason` says why, at the top of the manifest; any other keyword goes into its ``extra``. Within an ``except``
+        block ``failed`` records the exception that is being handled, once. ``save_manifest=False`` writes no
+        manifest.json; the journal has the end. ``success`` waits for checksums under way, at most
+        ``STAGEIO_CHECKSUM_WAIT`` seconds. A later call changes nothing but is on record. Logging goes on working.
+
+        Raises StatusError for any other status; the stage then stays open.
+        """
+        if status not in names.FINAL_STATUSES:
+            raise StatusError(
+                f"finalize(status={status!r}): unknown status; use one of {', '.join(map(repr, names.FINAL_STATUSES))}"
+            )
+        reason = extra.pop("reason", None)
+        handled = sys.exc_info()[1] if status == names.FAILED else None
+        self._finish(status, reason=reason, raised=handled, extra=extra, save=save_manifest)
+
+    def close_failed(self, reason: str, *, error_type: str = "") -> None:
+        """End the stage as failed without waiting for anything; the process or somebody else's call ends it."""
+        self._finish(names.FAILED, reason=reason, error_type=error_type)
+
+    def close_raised(self, raised: BaseException) -> None:
+        """End the stage as failed by an exception that nobody caught."""
+        self._finish(names.FAILED, raised=raised)
+
+    def contradict(self, raised: BaseException) -> None:
+        """An exception that nobody caught came after the stage's success: the record of success is not the last word."""
+        if self._recorder.summary is not None and self._recorder.summary.succeeded and self._recorder.owned:
+            self._finish(names.FAILED, raised=raised, call="uncaught exception")
+
+    def _finish(  # noqa: PLR0913 - the ways to end, all by keyword
+        self,
+        status: str,
+        *,
+        reason: object = None,
+        raised: BaseException | None = None,
+        error_type: str = "",
+        extra: Mapping[str, Any] | None = None,
+        save: bool = True,
+        call: str = "finalize",
+    ) -> None:
+        told = raised is not None and not exceptions.marked(raised, exceptions.RECORDED)
+        if raised is not None and told:
+            self._note_error(exceptions.summary(raised), raised, call=call)
+        about = ending.attributes(
+            status, reason=reason, raised=raised, error_type=error_type, extra=extra or {}, state=self._recorder.state
+        )
+        recorder = self._recorder
+        if recorder.finished:
+            # Told once: the error before it is the same call.
+            recorder.event(names.FINISHED, about, call="" if told else call)
+            self._update_job()
+            return
+        if not recorder.owned:
+            recorder.event(names.WARNING, {}, call="finalize", body="finalize in a forked child was ignored")
+            return
+        self._saves = save
+        with guard(lambda why: recorder.trouble("cannot settle the artifacts", why)):
+            self._judge_outputs()
+            self._settle_digests(
+                wait=self._settings.checksum_wait if status == names.SUCCESS else 0, progress=self._progress
+            )
+        self._note_git(_GIT_PATIENCE if status == names.SUCCESS else 0)
+        measured: dict[str, Value] = {
+            names.RESOURCE_KEY + key: of
+            for key, of in self._usage.read().items()
+            if key not in recorder.state.resources
+        }
+        if recorder.finish({**about, **measured}):
+            self._close()
+
+    def _close(self) -> None:
+        """Put everything onto the disk and let go: views, lock, hooks."""
+        recorder = self._recorder
+        self._background.close()
+        recorder.sync()
+        if self._saves:
+            recorder.rewrite_manifest(sync=True)
+        self._update_job()
+        if self._git is not None:
+            self._git.close()
+        if self._capture is not None:
+            self._capture.stop()
+        if self._opened.lock is not None:
+            self._opened.lock.release()
+        recorder.close()
+        exits.unregister(self)
+
+    def _note_git(self, patience: float) -> None:
+        if self._git is None:
+            return
+        found = self._git.result(patience)
+        if found is not None and not self._recorder.state.git:
+            self._recorder.event(names.GIT, dict(found), call="git")
+
+    def _progress(self, done: int, total: int, seconds: float) -> None:
+        self._logger.info("%s", ending.progress(done, total, seconds))
+
+    def _update_job(self) -> None:
+        job = self._opened.job
+        if job is not None and self._recorder.owned:
+            with guard(lambda why: self._recorder.trouble("cannot write the job manifest", why)):
+                registry.update(job)
+
+    # With and decorators.
+
+    def __enter__(self) -> Self:
+        """Give the stage itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, where: TracebackType | None
+    ) -> None:
+        """End the stage where it is still open: success, or failed by the exception, which goes on.
+
+        ``sys.exit(0)`` is success, any other exit failed with its code.
+        """
+        if isinstance(raised, SystemExit):
+            code = raised.code
+            if code is None or code == 0:
+                raised = None
+            else:
+                if not self._recorder.finished or self._recorder.state.status == names.SUCCESS:
+                    self._finish(names.FAILED, reason=f"exit code {plain(code)!s}", extra={"exit_code": code})
+                return
+        if raised is None:
+            if not self._recorder.finished:
+                self._finish(names.SUCCESS)
+        elif not self._recorder.finished or self._recorder.state.status != names.FAILED:
+            self._finish(names.FAILED, raised=raised)
+
+    # Views.
+
+    def refresh(self) -> None:
+        """Bring manifest.json up to date now, instead of with the next interim rewrite."""
+        if self._saves:
+            self._note_git(0)
+            self._recorder.rewrite_manifest()
+        exits.paid(self)

@@ -1,0 +1,227 @@
+"""Opening an attempt: from the caller's arguments and the surroundings to a recorder that is ready to write.
+
+The order matters: the number is settled before the folder is made, the lock is held before the attempt is claimed, and
+the started event is the first line of the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from otel_stageio import conventions as names
+from otel_stageio.errors import StageRunningError
+from otel_stageio.job import identity, locks, numbers, runs, status
+from otel_stageio.job.layout import JobLayout, StageLayout
+from otel_stageio.journal import encode, files
+from otel_stageio.record import provenance
+from otel_stageio.record.places import Places
+from otel_stageio.record.recorder import Recorder
+from otel_stageio.views.moments import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_stageio.job.numbers import Resolved
+    from otel_stageio.job.runs import Run
+    from otel_stageio.model import Value
+    from otel_stageio.settings import Settings
+
+#: One for each process: tells the records of two processes of one service apart.
+_instance = (os.getpid(), os.urandom(8).hex())
+#: Job folders and runs that this process takes part in: within one process a pipeline is not started again.
+_joined: set[tuple[str, int]] = set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for: a stage of a job, with what its arguments and the surroundings say."""
+
+    text: str
+    root: Path
+    number: int | None
+    declared: tuple[str, ...]
+    manifest: bool
+    settings: Settings
+    report: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A stage that is open. `layout` gives paths as the caller gave the job folder; `job` is absolute.
+
+    Where nothing is written, `job` and `lock` are None.
+    """
+
+    layout: StageLayout
+    recorder: Recorder
+    resolved: Resolved
+    job: JobLayout | None = None
+    lock: locks.StageLock | None = None
+    attempt: int = 1
+    run: int = 1
+    #: What came to pass while opening and belongs among the stage's warnings.
+    warnings: tuple[str, ...] = ()
+
+
+def open_silent(request: Request) -> Opened:
+    """Open a stage of which nothing is written: paths, console, and a manifest in memory."""
+    resolved = numbers.resolve(
+        JobLayout(request.root), request.text, number=request.number, declared=request.declared, claim=False
+    )
+    recorder = Recorder(
+        None, trace_id=os.urandom(16).hex(), span_id=os.urandom(8).hex(), tail="", report=request.report
+    )
+    opened = Opened(
+        layout=StageLayout(JobLayout(request.root), resolved.number, resolved.name),
+        recorder=recorder,
+        resolved=resolved,
+    )
+    _start(opened, request, job_id="", run=None)
+    return opened
+
+
+def open_attempt(request: Request) -> Opened:
+    """Open a new attempt of a stage in its job folder.
+
+    Raises StageRunningError where the stage is open in a living process of this host, StageNameError and
+    StageNumberError as `numbers.resolve`, JobFormatError where a newer version wrote the folder, and OSError where
+    the folder cannot be written.
+    """
+    job = JobLayout(Path(os.path.abspath(request.root)))
+    resolved = numbers.resolve(job, request.text, number=request.number, declared=request.declared)
+    job_id = identity.job_id(job)
+    stage = StageLayout(job, resolved.number, resolved.name)
+    files.make_folders(str(stage.inner))
+    files.make_folders(str(job.logs_dir))
+    lock, warnings = _lock(stage)
+    try:
+        return _open_locked(request, stage, resolved, job_id, lock, warnings)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+
+
+def _open_locked(  # noqa: PLR0913 - the parts of an opened stage, each known by now
+    request: Request,
+    stage: StageLayout,
+    resolved: Resolved,
+    job_id: str,
+    lock: locks.StageLock | None,
+    warnings: list[str],
+) -> Opened:
+    run = runs.join(
+        stage.job,
+        name=request.settings.run,
+        done=lambda number: _done(stage, number),
+        host=os.uname().nodename,
+        resource=lambda number: _resource(request, job_id, number),
+    )
+    _joined.add((str(stage.job.root), run.run))
+    attempt = _claim_attempt(stage)
+    places = Places(stage, attempt, pipeline_log=str(_pipeline_log(stage.job, run)), with_manifest=request.manifest)
+    recorder = Recorder(
+        places,
+        trace_id=run.trace_id,
+        span_id=os.urandom(8).hex(),
+        tail=encode.tail(identity.SCOPE, _resource(request, job_id, run.run)),
+        report=request.report,
+    )
+    opened = Opened(
+        layout=StageLayout(JobLayout(request.root), stage.number, stage.name),
+        recorder=recorder,
+        resolved=resolved,
+        job=stage.job,
+        lock=lock,
+        attempt=attempt,
+        run=run.run,
+        warnings=tuple(warnings),
+    )
+    _start(opened, request, job_id=job_id, run=run)
+    return opened
+
+
+def _lock(stage: StageLayout) -> tuple[locks.StageLock | None, list[str]]:
+    owner: dict[str, Any] = {
+        "pid": os.getpid(),
+        "host": os.uname().nodename,
+        "boot_id": status.boot_id(),
+        "since": rfc3339(time.time_ns()),
+    }
+    lock = locks.StageLock.acquire(str(stage.lock), owner)
+    if isinstance(lock, locks.StageLock):
+        return lock, []
+    holder = lock.owner or {}
+    if holder.get("host", owner["host"]) != owner["host"]:
+        return None, [
+            f"the stage seems to run on host {holder['host']} as well (pid {holder.get('pid')}, "
+            f"since {holder.get('since')}); this attempt goes on beside it"
+        ]
+    who = f"process {holder.get('pid', 'unknown')}"
+    if holder.get("pid") == os.getpid():
+        who += " (this one)"
+    raise StageRunningError(
+        f"stage {stage.name!r} is running: {who} has it open since {holder.get('since', 'a moment ago')}, "
+        f"in {stage.folder}. Wait for it or end it; within one process finalize the first StageIO before opening "
+        f"the stage again"
+    )
+
+
+def _done(stage: StageLayout, run: int) -> bool:
+    """Whether the stage did its work in that run already, so that starting it again begins a new pass.
+
+    Called with the stage's lock held: an attempt without an end is dead.
+    """
+    if (str(stage.job.root), run) in _joined:
+        return False
+    for attempt in reversed(stage.attempts()):
+        known = status.read_summary(stage, attempt)
+        if known is not None and known.run == run:
+            return known.succeeded
+    return False
+
+
+def _claim_attempt(stage: StageLayout) -> int:
+    number = max(stage.attempts(), default=0) + 1
+    while not files.claim_folder(str(stage.attempt_dir(number))):
+        number += 1
+    return number
+
+
+def _pipeline_log(job: JobLayout, run: Run) -> Path:
+    """The run's log; a host that did not begin the run writes one of its own, since one host writes a file."""
+    path = job.root / run.pipeline_log
+    host = os.uname().nodename
+    return path if run.host == host else path.with_suffix(f".{host}.log")
+
+
+def _resource(request: Request, job_id: str, run: int) -> Any:
+    global _instance  # noqa: PLW0603 - a forked child is an instance of its own
+    if _instance[0] != os.getpid():
+        _instance = (os.getpid(), os.urandom(8).hex())
+    return identity.resource(service=request.settings.service_name, instance=_instance[1], job=job_id, run=run)
+
+
+def _start(opened: Opened, request: Request, *, job_id: str, run: Run | None) -> None:
+    stage = opened.layout
+    about: dict[str, Value] = {
+        names.STAGE_NAME: stage.name,
+        names.STAGE_NUMBER: stage.number,
+        names.STAGE_ATTEMPT: opened.attempt,
+        names.STAGE_MANIFEST: request.manifest,
+        names.JOB_ID: job_id,
+        names.RUN: opened.run,
+    }
+    if run is not None and run.name is not None:
+        about[names.RUN_NAME] = run.name
+    if run is not None:
+        about[names.RUN_SPAN_ID] = run.span_id
+    if request.declared:
+        about[names.JOB_STAGES] = [name for _, name in numbers.declared_stages(request.declared)]
+    about.update(provenance.describe_process())
+    about[names.BOOT_ID] = status.boot_id()
+    opened.recorder.event(names.STARTED, about, call="StageIO")

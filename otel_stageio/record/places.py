@@ -1,0 +1,46 @@
+"""Where an attempt writes: its open files and the paths of its views."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES
+from otel_stageio.journal import files
+
+if TYPE_CHECKING:
+    from otel_stageio.job.layout import StageLayout
+
+
+class Places:
+    """The files of one attempt. Nothing is opened before its first line."""
+
+    def __init__(self, stage: StageLayout, attempt: int, *, pipeline_log: str, with_manifest: bool) -> None:
+        """Name the files of attempt `attempt` of a stage."""
+        self._stage = stage
+        self.attempt = attempt
+        self.folder = str(stage.attempt_dir(attempt))
+        self.events = files.AppendFile(f"{self.folder}/{EVENTS}")
+        self.logs = files.AppendFile(f"{self.folder}/{LOG_RECORDS}")
+        self.traces = files.AppendFile(f"{self.folder}/{TRACES}")
+        self.stage_log = files.AppendFile(str(stage.log))
+        self.pipeline_log = files.AppendFile(pipeline_log)
+        self.manifest = str(stage.manifest) if with_manifest else None
+
+    @property
+    def _all(self) -> tuple[files.AppendFile, ...]:
+        return (self.events, self.logs, self.traces, self.stage_log, self.pipeline_log)
+
+    def superseded(self) -> bool:
+        """Whether a newer attempt of the stage exists, to whom manifest.json belongs now. Raises OSError."""
+        return self._stage.attempts()[-1:] != [self.attempt]
+
+    def sync(self) -> None:
+        """Put the journal and the names in its folder onto the disk. Raises OSError."""
+        for file in self._all:
+            file.sync()
+        files.sync_folder(self.folder)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for file in self._all:
+            file.close()

@@ -1,0 +1,214 @@
+"""StageIO: what a stage imports."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from otel_stageio import settings as surroundings
+from otel_stageio.errors import guard
+from otel_stageio.job.layout import split_name
+from otel_stageio.record import ending, exits
+from otel_stageio.record.artifacts import JobPaths
+from otel_stageio.record.background import Background
+from otel_stageio.record.capture import Capture
+from otel_stageio.record.console import Console
+from otel_stageio.record.handler import StageHandler
+from otel_stageio.record.hashing import Hasher
+from otel_stageio.record.lifecycle import StageLifecycle
+from otel_stageio.record.logger import make_logger
+from otel_stageio.record.opening import Opened, Request, open_attempt, open_silent
+from otel_stageio.record.provenance import GitProbe
+from otel_stageio.record.usage import UsageMeter
+from otel_stageio.record.values import clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class StageIO(StageLifecycle):
+    """One execution of a stage: its paths, its log, its manifest, its record.
+
+    Open it at the start of the stage, end it with `finalize`, or use it as a context manager. Every call is on disk
+    when it returns. All methods may be called from any thread; those of the tracking and noting kind never raise for
+    what they are given, and trouble of our own never reaches the caller.
+
+    Attributes (paths as the caller gave the job folder): ``stage_name``, ``stage_number``, ``stage_dir``,
+    ``output_base`` and ``job_dir`` (the same), ``stage_log``, ``manifest_path``, ``logs_dir``.
+    """
+
+    def __init__(  # noqa: PLR0913 - the reference card's signature and what goes beyond it, by keyword
+        self,
+        stage_name: str,
+        output_base: str | os.PathLike[str] | None = None,
+        enable_manifest: bool = True,  # noqa: FBT001, FBT002 - the reference card's signature
+        *,
+        stage_number: int | None = None,
+        stages: Iterable[str] | None = None,
+        mode: str | None = None,
+        capture: str | None = None,
+        checksum: str | None = None,
+    ) -> None:
+        """Open a new attempt of a stage.
+
+        Args:
+            stage_name: ``asr``, or ``06_asr`` with its number.
+            output_base: the job folder; else ``STAGEIO_JOB_DIR``, else ``OUTPUT_DIR``, else ``out``.
+            enable_manifest: False leaves out manifest.json and all artifacts; logs and journal are as ever.
+            stage_number: from 0 up; else from the name, the declared order, an existing folder, or the next free one.
+            stages: the declared order; else ``STAGEIO_STAGES``, else ``[tool.stageio] stages`` in pyproject.toml.
+            mode: ``auto``; ``file`` stays offline; ``off`` writes nothing. Default ``STAGEIO_MODE``.
+            capture: ``root`` also records what other loggers and Python warnings say. Default ``STAGEIO_CAPTURE``.
+            checksum: the default for tracked files, ``auto``, ``sha256``, ``stat`` or ``off``.
+
+        Raises StageNameError, StageNumberError and SettingError for arguments that cannot be honoured,
+        StageRunningError where the stage is open in a living process of this host, JobFormatError where the folder
+        was written by a newer version. A job folder that cannot be written degrades to ``mode="off"``, with one line
+        on stderr.
+
+        """
+        found = surroundings.load()
+        self._settings = _with_arguments(found, mode=mode, capture=capture, checksum=checksum)
+        self._console = Console(self._settings.console, no_color=not self._settings.color)
+        self._usage = UsageMeter.start()
+        self._searched = {}
+        self._outputs = {}
+        self._tracks = enable_manifest
+        self._saves = True
+        root = Path(output_base if output_base is not None else self._settings.job_dir or "out")
+        declared = tuple(stages) if stages is not None else self._settings.stages
+        self._opened = self._open(
+            Request(
+                text=stage_name,
+                root=root,
+                number=stage_number,
+                declared=declared,
+                manifest=enable_manifest,
+                settings=self._settings,
+                report=self._console.report,
+            )
+        )
+        layout = self._opened.layout
+        self.stage_name = layout.name
+        self.stage_number = layout.number
+        self.output_base = self.job_dir = layout.job.root
+        self.stage_dir = layout.folder
+        self.stage_log = layout.log
+        self.manifest_path = layout.manifest
+        self.logs_dir = layout.job.logs_dir
+        self._recorder = self._opened.recorder
+        self._job_paths = JobPaths.of(str(root))
+        self._hasher = Hasher(self._digested)
+        self._logger = make_logger(
+            self.stage_name, StageHandler(self._recorder, stage=self.stage_name, console=self._console)
+        )
+        self._git = self._probe_git()
+        self._begin()
+
+    # Opening.
+
+    def _open(self, request: Request) -> Opened:
+        if self._settings.mode == "off":
+            return open_silent(request)
+        self._supersede(request)
+        try:
+            return open_attempt(request)
+        except OSError as why:
+            self._console.report(
+                f"cannot write the job folder {request.root}: {why}; stage {request.text!r} runs without a record"
+            )
+            return open_silent(request)
+
+    @staticmethod
+    def _supersede(request: Request) -> None:
+        """In a notebook the cell that opens a stage is run again and again: the former attempt ends, no error."""
+        shell = sys.modules.get("IPython")
+        if shell is None or shell.get_ipython() is None:
+            return
+        former = exits.open_stage(split_name(request.text)[1])
+        if former is not None:
+            former.close_failed("superseded")
+
+    def _probe_git(self) -> GitProbe | None:
+        if self._opened.job is None:
+            return None
+        main = getattr(sys.modules.get("__main__"), "__file__", None)
+        folder = os.path.dirname(os.path.abspath(main)) if main else os.getcwd()
+        probe: GitProbe | None = None
+        with guard(lambda why: self._recorder.trouble("cannot ask git", why)):
+            probe = GitProbe.start(folder, environ=surroundings.environment())
+        return probe
+
+    def _begin(self) -> None:
+        opened = self._opened
+        self._background = Background(beat=self._beat, refresh=self.refresh)
+        if opened.job is not None:
+            self._recorder.write_header(ending.header(opened))
+            self._recorder.rewrite_manifest()
+            self._update_job()
+            self._background.start()
+            self._recorder.on_change = self._changed
+        exits.register(self, sigterm=self._settings.sigterm)
+        self._capture = Capture.start(self._recorder, self.stage_name) if self._settings.capture == "root" else None
+        if opened.resolved.how == "claimed":
+            self._logger.info(
+                "Stage number %d is the next free one. To declare the order of the stages: StageIO(..., stages=[...]), "
+                "STAGEIO_STAGES, or [tool.stageio] stages in pyproject.toml.",
+                self.stage_number,
+            )
+        for finding in (*opened.warnings, *self._settings.problems):
+            self._find(clean_text(finding))
+
+    # While it runs.
+
+    @property
+    def manifest(self) -> Mapping[str, Any] | None:
+        """The manifest of this moment, a copy that may be kept; None with ``enable_manifest=False``."""
+        if not self._tracks:
+            return None
+        import json
+
+        return MappingProxyType(json.loads(self._recorder.dump_manifest()))
+
+    @property
+    def folder(self) -> str:
+        """The stage's folder as an absolute path."""
+        return os.path.abspath(self.stage_dir)
+
+    def __repr__(self) -> str:
+        """What a person wants to know: which stage, where, how it stands."""
+        where = self.stage_dir if self._opened.job is not None else f"{self.stage_dir}, nothing written"
+        return (
+            f"<StageIO {self.stage_number:02d} {self.stage_name!r}: {self._recorder.state.status}, "
+            f"attempt {self._opened.attempt}, run {self._opened.run}, {where}>"
+        )
+
+    def _changed(self) -> None:
+        if self._recorder.finished:
+            exits.owe(self)
+        self._background.poke()
+
+    def _beat(self) -> None:
+        if self._opened.lock is not None:
+            with guard(lambda why: self._recorder.trouble("cannot touch the lock", why)):
+                self._opened.lock.touch()
+
+
+
+def _with_arguments(
+    found: surroundings.Settings, *, mode: str | None, capture: str | None, checksum: str | None
+) -> surroundings.Settings:
+    """The settings with the caller's arguments over them. Raises SettingError for one outside its list."""
+    from dataclasses import replace
+
+    given: dict[str, Any] = {}
+    if mode is not None:
+        given["mode"] = surroundings.choice("mode", mode, surroundings.MODES)
+    if capture is not None:
+        given["capture"] = surroundings.choice("capture", capture, surroundings.CAPTURES)
+    if checksum is not None:
+        given["checksum"] = surroundings.choice("checksum", checksum, surroundings.CHECKSUMS)
+    return replace(found, **given) if given else found

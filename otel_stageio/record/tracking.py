@@ -1,0 +1,210 @@
+"""Inputs, outputs and intermediate files of a stage: on record when the call returns, judged once more at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from otel_stageio import conventions as names
+from otel_stageio.record import artifacts
+from otel_stageio.record.digests import Digest
+from otel_stageio.record.hashing import Hasher
+from otel_stageio.record.paths import StagePaths, written_beside
+from otel_stageio.record.values import clean_text, plain
+from otel_stageio.views.artifacts import EVENT_OF
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from otel_stageio.model import Value
+    from otel_stageio.record.artifacts import Described, JobPaths, Print
+
+    AnyPath = str | os.PathLike[str]
+
+_NOT_WAITED = "the stage ended before it was computed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Tracked:
+    """What the end of the stage needs to know of an artifact to judge it again."""
+
+    path: str
+    print: Print | None
+    policy: str
+    #: The attributes that came with the call, to be said again with a new size and checksum.
+    given: dict[str, Value]
+
+
+class StageTracking(StagePaths):
+    """Tracking. All methods may be called from any thread; what is found on disk never makes them raise."""
+
+    _job_paths: JobPaths
+    _hasher: Hasher
+    _outputs: dict[str, _Tracked]
+
+    def track_input(self, path: AnyPath, type: str | None = None, /, **metadata: Any) -> None:  # noqa: A002 - the card's word
+        """Record a file, folder or remote address that the stage reads.
+
+        `type` says what it is (``audio``, ``transcript``), as second argument or, where there is none, by keyword;
+        default ``file``. `metadata` of any shape goes into the manifest's entry. ``checksum=`` is ours where it is
+        ``auto``, ``sha256``, ``stat``, ``off`` or ``sha256:<hex>``. A missing input is recorded as missing, with a
+        warning that lists where `get_input_path` looked. The same path again updates its entry.
+        """
+        described = self._track("input", path, type, metadata)
+        if described is not None and described.kind == "missing":
+            looked = self._searched.get(str(path), ())
+            places = "".join(f"\n  looked at {place}" for place in looked)
+            shown = str(described.attributes[names.FILE_PATH])
+            self._find(clean_text(f"input {shown} is missing{places}"))
+
+    def track_output(self, path: AnyPath, type: str | None = None, /, **metadata: Any) -> None:  # noqa: A002 - the card's word
+        """Record a file, folder or remote address that the stage makes; arguments as for `track_input`.
+
+        It may be written after the call: at finalize it is looked at again, read anew where it changed, and recorded
+        as missing, with a warning, where it is not there.
+        """
+        self._track("output", path, type, metadata)
+
+    def track_intermediate(
+        self,
+        path: AnyPath,
+        retained: bool = False,  # noqa: FBT001, FBT002 - the reference card's signature
+        reason: str = "",
+        type: str = "intermediate",  # noqa: A002 - the card's word
+        **metadata: Any,
+    ) -> None:
+        """Record a file or folder that is neither: a cache, a temporary file. `retained` says whether it is kept."""
+        about: dict[str, Value] = {
+            names.ARTIFACT_RETAINED: bool(retained),
+            names.ARTIFACT_REASON: clean_text(str(plain(reason))),
+        }
+        self._track("intermediate", path, type, metadata, about)
+
+    def track_inputs(
+        self, paths: str | os.PathLike[str] | Iterable[AnyPath], type: str | None = None, /, **metadata: Any  # noqa: A002
+    ) -> list[Path]:
+        """Track several inputs: paths, or a glob pattern (``**`` goes down) relative to the working directory.
+
+        Gives back the paths in the order in which they were tracked; a pattern's are sorted. A pattern that matches
+        nothing is a warning.
+        """
+        if isinstance(paths, (str, os.PathLike)):
+            pattern = os.fspath(paths)
+            matches = sorted(glob.glob(pattern, recursive=True))
+            if not matches:
+                self._find(clean_text(f"no input matches {pattern}"))
+            paths = matches
+        found = [Path(path) for path in paths]
+        for path in found:
+            self.track_input(path, type, **metadata)
+        return found
+
+    @contextlib.contextmanager
+    def open_output(
+        self,
+        filename: AnyPath,
+        mode: str = "w",
+        *,
+        type: str = "file",  # noqa: A002 - the card's word
+        **metadata: Any,
+    ) -> Iterator[IO[Any]]:
+        """Write an output file that is there whole or not at all, and track it.
+
+        `mode` is ``"w"`` (UTF-8 text) or ``"wb"``. The file is written beside its place and renamed when the block
+        ends; where the block raises, nothing of it stays and nothing is tracked. Raises OutputPathError as
+        `get_output_path`, ValueError for another mode.
+        """
+        if mode not in ("w", "wt", "wb"):
+            raise ValueError(f"open_output writes whole files: mode must be 'w' or 'wb', not {mode!r}")
+        path = self.get_output_path(filename)
+        with written_beside(path, mode) as file:
+            yield file
+        self.track_output(path, type, **metadata)
+
+    def _track(
+        self,
+        role: str,
+        path: object,
+        kind: str | None,
+        metadata: dict[str, Any],
+        about: dict[str, Value] | None = None,
+    ) -> Described | None:
+        if not self._tracks:
+            return None
+        if kind is None:
+            kind = metadata.pop("type", "file")
+        policy = self._settings.checksum
+        if artifacts.is_policy(metadata.get("checksum")):
+            policy = metadata.pop("checksum")
+        given: dict[str, Value] = {names.ARTIFACT_ROLE: role, names.ARTIFACT_TYPE: clean_text(str(plain(kind)))}
+        given.update(about or {})
+        given.update({names.ARTIFACT_METADATA + clean_text(key): plain(of) for key, of in metadata.items()})
+        return self._record(role, path, policy, given)
+
+    def _record(
+        self, role: str, path: object, policy: str, given: dict[str, Value], *, judging: bool = False
+    ) -> Described:
+        described = artifacts.describe(path, job=self._job_paths, policy=policy)
+        self._recorder.event(EVENT_OF[role], {**described.attributes, **given}, call=f"track_{role}")
+        shown = str(described.attributes[names.FILE_PATH])
+        if role == "output" and described.kind != "remote":
+            self._outputs[shown] = _Tracked(described.path, described.print, policy, given)
+        if described.later is not None:
+            self._digest_later(f"{role}\0{shown}", described, judging=judging)
+        return described
+
+    def _digest_later(self, key: str, described: Described, *, judging: bool) -> None:
+        if self._recorder.finished:
+            self._digested(key, described.later() if described.later else Digest(method="off"))
+        elif described.later and (judging or described.kind != "folder" or not key.startswith("output")):
+            # A folder that is being written would be read in vain: an output folder's turn comes at the end.
+            self._hasher.submit(key, described.later, described.size)
+
+    def _digested(self, key: str, digest: Digest) -> None:
+        """Record a digest that was made after its call; called by the hashing thread."""
+        role, _, path = key.partition("\0")
+        made: dict[str, Value] = {names.ARTIFACT_ROLE: role, names.FILE_PATH: path}
+        made.update(artifacts.digest_attributes(digest))
+        if digest.files is not None:
+            made[names.ARTIFACT_FILES] = digest.files
+        if digest.size is not None and digest.value is not None:
+            made[names.FILE_SIZE] = digest.size
+        self._recorder.event(names.DIGEST, made, call="digest")
+
+    def _judge_outputs(self) -> None:
+        """Look at every output again: a changed one is recorded anew, a vanished one as missing."""
+        for shown, tracked in list(self._outputs.items()):
+            now = _print(tracked.path)
+            if now is None or now != tracked.print or os.path.isdir(tracked.path):
+                self._judge(shown, tracked, now)
+
+    def _judge(self, shown: str, tracked: _Tracked, now: Print | None) -> None:
+        if now is not None or tracked.print is not None:
+            self._record("output", tracked.path, tracked.policy, tracked.given, judging=True)
+        if now is None:
+            was = "was tracked as an output and is gone" if tracked.print else "was tracked as an output and never made"
+            self._find(f"{shown} {was}")
+
+    def _settle_digests(self, *, wait: float, progress: Callable[[int, int, float], None] | None) -> None:
+        """Let the digests that are under way be made, for at most `wait` seconds; the rest is recorded as not made."""
+        late = self._hasher.wait(wait, progress=progress) if wait > 0 else []
+        for key in dict.fromkeys([*late, *self._hasher.abandon()]):
+            role, _, path = key.partition("\0")
+            made: dict[str, Value] = {
+                names.ARTIFACT_ROLE: role,
+                names.FILE_PATH: path,
+                names.ARTIFACT_CHECKSUM_PROBLEM: _NOT_WAITED,
+            }
+            self._recorder.event(names.DIGEST, made, call="digest")
+
+
+def _print(path: str) -> Print | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
