@@ -26,6 +26,8 @@ How: TypeAlias = Literal["argument", "name", "declared", "folder", "claimed"]
 #: Where there are no hard links, a claim gets its content a moment after its name: how often and long to wait for it.
 _LOOKS = 20
 _PAUSE = 0.005
+#: Folders with higher numbers in which no stage ran are not taken for stages when the next free number is looked for.
+_HIGHEST_GUESSED = 999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +72,14 @@ def _resolve(job: JobLayout, text: str, number: int | None, declared: Sequence[s
     folder = _chosen(job, (one for one in folders if one.name == name))
     if folder is not None:
         return Resolved(number=folder.number, name=name, how="folder")
-    taken = [one.number for one in folders] + [place for place, _ in order]
+    taken = [one.number for one in folders if _counts(job, one)] + [place for place, _ in order]
     number = _claim(job.numbers_dir, name, taken) if claim else 1 + max(taken, default=0)
     return Resolved(number=number, name=name, how="claimed")
+
+
+def _counts(job: JobLayout, folder: StageFolder) -> bool:
+    """Whether a folder's number is one to count on from; ``20251127_backup`` is a date, unless a stage ran there."""
+    return folder.number <= _HIGHEST_GUESSED or os.path.isdir(job.root / folder.folder / STAGEIO)
 
 
 def declared_stages(declared: Sequence[str]) -> list[tuple[int, str]]:

@@ -34,11 +34,13 @@ class _Known:
     summary: Summary
 
 
-def update(job: JobLayout) -> bool:
-    """Bring the job manifest up to date; False where the lock could not be had and it stays late. Raises OSError."""
-    with locks.job_lock(str(job.lock), LOCK_PATIENCE) as held:
-        if not held:
-            return False
+def update(job: JobLayout) -> None:
+    """Bring the job manifest up to date. Raises OSError.
+
+    Without the lock (a file system that has none) it is written all the same: it is derived from the journals, so the
+    worst is that it is late until the next stage.
+    """
+    with locks.job_lock(str(job.lock), LOCK_PATIENCE):
         before = _load_cache(job)
         now = look(job, before)
         if now != before:
@@ -47,14 +49,15 @@ def update(job: JobLayout) -> bool:
         document = compose(job, {folder: of.summary for folder, of in now.items()}, _standing(job))
         if document is not None:
             files.replace(str(job.manifest), dump(document))
-        return True
 
 
 def look(job: JobLayout, before: dict[str, _Known]) -> dict[str, _Known]:
     """Every stage of the job that left a record, by folder. Raises OSError where the job folder cannot be read."""
     found: dict[str, _Known] = {}
-    for folder in stage_folders(str(job.root)):
+    for folder in stage_folders(job.root):
         stage = StageLayout(job, folder.number, folder.name)
+        if stage.folder.name != folder.folder:  # "6_asr": somebody else's, ours is 06_asr
+            continue
         with contextlib.suppress(OSError):  # a stage folder that vanishes or cannot be read is no stage
             of = _look_at(stage, before.get(folder.folder))
             if of is not None:

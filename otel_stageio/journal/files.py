@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import itertools
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_counter = itertools.count(1)
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES})
 
 
@@ -88,8 +86,8 @@ def _open(path: str, flags: int) -> int:
 
 
 def _beside(path: str) -> str:
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name[:200]}.{os.getpid()}-{next(_counter)}.tmp")
+    """A name in the same folder that no other process, host or container comes upon."""
+    return os.path.join(os.path.dirname(path), f".{os.urandom(6).hex()}.tmp")
 
 
 def _write_new(path: str, data: bytes, *, sync: bool = False) -> None:

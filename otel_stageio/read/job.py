@@ -106,6 +106,8 @@ class Job:
         """Every stage that left a start on record, with its attempts that did."""
         for folder in stage_folders(self.path):
             stage = StageLayout(self._layout, folder.number, folder.name)
+            if stage.folder.name != folder.folder:  # "6_asr": somebody else's, ours is 06_asr
+                continue
             numbers = [number for number in stage.attempts() if status.read_summary(stage, number)]
             if numbers:
                 yield stage, numbers

@@ -201,10 +201,10 @@ def measure_tree(folder: str, *, limit: int) -> tuple[int, int] | None:
     counts nothing; `hash_tree` names it.
     """
     files = size = entries = 0
-    pending = [os.fsencode(folder)]
+    pending: list[str | bytes] = [folder]
     while pending:
         try:
-            with os.scandir(pending.pop()) as listing:
+            with os.scandir(os.fsencode(pending.pop())) as listing:
                 for entry in listing:
                     entries += 1
                     if entries > limit:
@@ -299,4 +299,6 @@ def _in_words(error: Exception) -> str:
         return "not found"
     if isinstance(error, NotADirectoryError):
         return "is not a folder"
-    return (error.strerror if isinstance(error, OSError) else None) or clean_text(str(error))
+    if isinstance(error, ValueError):  # a zero byte, or text that the file system's encoding does not have
+        return "no possible file name"
+    return getattr(error, "strerror", None) or clean_text(str(error))

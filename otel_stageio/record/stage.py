@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import settings as surroundings
-from otel_stageio.errors import guard
+from otel_stageio.errors import SettingError, guard
 from otel_stageio.job.layout import split_name
 from otel_stageio.record import ending, exits
 from otel_stageio.record.artifacts import JobPaths
@@ -79,6 +79,8 @@ class StageIO(StageLifecycle):
         self._tracks = enable_manifest
         self._saves = True
         root = Path(output_base if output_base is not None else self._settings.job_dir or "out")
+        if isinstance(stages, str):
+            raise SettingError(f"stages={stages!r} is one text: give a list of stage names, such as ['ingest', 'asr']")
         declared = tuple(stages) if stages is not None else self._settings.stages
         self._opened = self._open(
             Request(
