@@ -1,0 +1,82 @@
+# Everything from a bare machine with python3 and make. The environment is made in $(VENV) when first needed, and made
+# anew when PYTHON is of another version.
+
+PYTHON ?= python3
+VENV ?= .venv
+WAV ?=
+
+BIN := $(VENV)/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+MADE := $(VENV)/.made-with-$(VERSION)
+PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check
+
+# What the pip of a stage or the user's shell set for other programs must not reach into the environment.
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help test demo test-oldest constraints clean
+
+heading = @printf '\n== %s\n' '$(1)'
+
+help: ## what can be made (this text)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '%s\n' '' 'PYTHON=python3.12 chooses the interpreter (3.10 or newer), VENV=folder where the environment is made.'
+
+test: $(VENV)/.dev ## every check: ruff, mypy, import-linter, pytest
+	$(call heading,ruff check)
+	@$(BIN)/ruff check .
+	$(call heading,ruff format --check)
+	@$(BIN)/ruff format --check .
+	$(call heading,mypy --strict)
+	@$(BIN)/mypy
+	$(call heading,lint-imports)
+	@$(BIN)/lint-imports
+	$(call heading,pytest)
+	@$(BIN)/python -m pytest
+
+demo: $(VENV)/.speech ## the speech pipeline on the sample, or on a recording of yours: make demo WAV=/path/to/file.wav
+	$(call heading,examples/speech)
+	@$(BIN)/python examples/speech/run.py $(if $(WAV),--wav "$(WAV)")
+
+test-oldest: ## pytest with the oldest releases that pyproject.toml allows, in $(VENV)-oldest: make test-oldest PYTHON=python3.10
+	@$(MAKE) --no-print-directory VENV=$(VENV)-oldest pytest-oldest
+
+constraints: $(MADE) ## pin the newest releases for make test and make demo, in tests/constraints.txt
+	@$(PIP) uv
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --extra dev --no-annotate \
+		--custom-compile-command 'make constraints' --output-file tests/constraints.txt pyproject.toml
+
+clean: ## remove the environments, the caches and what was built
+	rm -rf $(VENV) $(VENV)-oldest .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+
+.PHONY: pytest-oldest
+pytest-oldest: $(VENV)/.oldest
+	$(call heading,pytest with the oldest releases allowed)
+	@$(BIN)/python -m pytest -m 'not oracle'
+
+$(MADE):
+	@test -n '$(VERSION)' || { echo '$(PYTHON) does not run. Name a Python from 3.10 up: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo '$(PYTHON) is Python $(VERSION); 3.10 or newer is needed: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
+	$(call heading,making $(VENV) with Python $(VERSION))
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+		echo '$(PYTHON) cannot make environments. On Debian and Ubuntu: apt-get install python3-venv.' \
+		'Or choose another Python: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.dev: $(MADE) pyproject.toml tests/constraints.txt
+	$(call heading,installing what the checks need; this takes a minute or two)
+	@$(PIP) --constraint tests/constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.speech: $(MADE) pyproject.toml tests/constraints.txt
+	$(call heading,installing what the demo needs; this takes a minute)
+	@$(PIP) --constraint tests/constraints.txt --editable '.[speech]'
+	@touch $@
+
+$(VENV)/.oldest: $(MADE) pyproject.toml tests/constraints-oldest.txt
+	$(call heading,installing the oldest releases allowed)
+	@$(PIP) --constraint tests/constraints-oldest.txt --editable '.[test]'
+	@touch $@
