@@ -1,0 +1,1 @@
+"""What the stages of the speech example compute: pure functions over samples, words and text, without StageIO."""
