@@ -23,7 +23,7 @@ _PREFIX = "otel-stageio: "
 _COLORS = ((logging.CRITICAL, "\x1b[1;31m"), (logging.ERROR, "\x1b[31m"), (logging.WARNING, "\x1b[33m"))
 _DIM, _RESET = "\x1b[2m", "\x1b[0m"
 #: What streams raise: closed, broken pipe, written to from within their own write, detached, no stream at all.
-_TROUBLE = (OSError, ValueError, RuntimeError, AttributeError, TypeError)
+_TROUBLE = (OSError, ValueError, RuntimeError, LookupError, AttributeError, TypeError)
 #: A FileHandler on one of these writes to the console; on anything else it is a file.
 _DEVICES = frozenset({"/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/console"})
 
@@ -133,7 +133,7 @@ def _encodable(text: str, stream: Any) -> str:
     try:
         encoding = stream.encoding or "ascii"
         return str(text.encode(encoding, "backslashreplace").decode(encoding))
-    except (*_TROUBLE, LookupError):
+    except _TROUBLE:
         return text.encode("ascii", "backslashreplace").decode()
 
 
@@ -152,6 +152,13 @@ def _is_terminal(stream: Any) -> bool:
         return False
 
 
+def _is_descriptor(stream: Any) -> bool:
+    try:
+        return stream.fileno() in (1, 2)
+    except _TROUBLE:
+        return False
+
+
 def _on_console(handler: logging.Handler) -> bool:
     stream: Any = None
     if isinstance(handler, logging.FileHandler):
@@ -164,10 +171,7 @@ def _on_console(handler: logging.Handler) -> bool:
         return False
     if any(stream is one for one in _standard_streams()):
         return True
-    try:
-        return stream.fileno() in (1, 2) or bool(stream.isatty())
-    except _TROUBLE:
-        return False
+    return _is_terminal(stream) or _is_descriptor(stream)
 
 
 def _standard_streams() -> Iterator[object]:
@@ -181,7 +185,9 @@ def _standard_streams() -> Iterator[object]:
 
 
 def _passes(handler: logging.Handler, record: logging.LogRecord) -> bool:
-    with guard(_forget):  # the host's own filters
+    if not handler.filters and type(handler).filter is logging.Filterer.filter:
+        return True
+    with guard(_forget):
         # A filter may write into the record; the handler's own turn comes later.
-        return bool(handler.filter(copy.copy(record) if handler.filters else record))
+        return bool(handler.filter(copy.copy(record)))
     return False

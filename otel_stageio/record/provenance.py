@@ -46,7 +46,7 @@ _REAPING = 0.5
 def describe_process() -> dict[str, Value]:
     """Return host, operating system, process and Python under OpenTelemetry's attribute names.
 
-    What cannot be known is left out (a working directory that was deleted). Never raises; costs some 50 microseconds.
+    What cannot be known is left out (a working directory that was deleted). Never raises; costs some ten microseconds.
     """
     system = os.uname()
     runtime = sys.implementation
@@ -106,8 +106,8 @@ class GitProbe:
         """Start asking about the repository that `folder` is in; None where it is in none.
 
         `environ` is the environment for git. Where there is no git program the commit is known all the same. Takes
-        about a millisecond; git is neither given stdin nor heard on stderr, takes no lock in the repository and starts
-        no file system monitor. Call `close` in the end.
+        a millisecond or a few. Git is neither given stdin nor heard on stderr, takes no lock in the repository and
+        starts no file system monitor. Call `close` in the end.
         """
         git_folder = _git_folder(os.path.abspath(folder))
         if git_folder is None:

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 _MIB = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Used:
-    """Totals of the process since it began: processor seconds and peak memory in bytes."""
-
-    cpu: float
-    peak: float
 
 
 class UsageMeter:
@@ -27,7 +18,7 @@ class UsageMeter:
     @classmethod
     def start(cls) -> UsageMeter:
         """Begin to measure now."""
-        return cls(time.monotonic(), _used().cpu)
+        return cls(time.monotonic(), _used()[0])
 
     def read(self) -> dict[str, float]:
         """Return what was used since the start.
@@ -38,17 +29,18 @@ class UsageMeter:
         peak_memory_mb  the most memory that this process or one such child ever had resident, in MiB. It is not the
                         stage's alone: the system counts it from the process's start, and never back
         """
-        used = _used()
-        wall, cpu = max(time.monotonic() - self._wall, 0.0), max(used.cpu - self._cpu, 0.0)
+        cpu, peak = _used()
+        wall, cpu = max(time.monotonic() - self._wall, 0.0), max(cpu - self._cpu, 0.0)
         return {
             "wall_seconds": round(wall, 3),
             "cpu_seconds": round(cpu, 3),
             "cpu_percent": round(100 * cpu / wall, 1) if wall else 0.0,
-            "peak_memory_mb": round(used.peak / _MIB, 1),
+            "peak_memory_mb": round(peak / _MIB, 1),
         }
 
 
-def _used() -> _Used:
+def _used() -> tuple[float, float]:
+    """Return the process's totals since it began: processor seconds and peak memory in bytes."""
     try:
         import resource
     except ImportError:
@@ -59,10 +51,8 @@ def _used() -> _Used:
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) has bytes there, KiB on Linux and the BSDs
     # A program started by a large one inherits that one's ru_maxrss through exec; /proc has its own.
     own_peak = _high_water() or own.ru_maxrss * unit
-    return _Used(
-        cpu=own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime,
-        peak=max(own_peak, children.ru_maxrss * unit),
-    )
+    cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    return cpu, max(own_peak, children.ru_maxrss * unit)
 
 
 def _high_water() -> int:
@@ -77,13 +67,11 @@ def _high_water() -> int:
     return 0
 
 
-def _used_by_psutil() -> _Used:
+def _used_by_psutil() -> tuple[float, float]:
     import psutil
 
     process = psutil.Process()
     times, memory = process.cpu_times(), process.memory_info()
-    return _Used(
-        # Not every system knows children's times, or a peak: then it is the memory of this moment.
-        cpu=times.user + times.system + getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0),
-        peak=float(getattr(memory, "peak_wset", memory.rss)),
-    )
+    # Not every system knows children's times, or a peak: then it is the memory of this moment.
+    cpu = times.user + times.system + getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    return float(cpu), float(getattr(memory, "peak_wset", memory.rss))
