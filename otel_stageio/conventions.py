@@ -1,4 +1,4 @@
-"""Every name that a record of ours carries. Standard terms first (OpenTelemetry semantic conventions 1.44), then ``stageio.*``.
+"""Every name that a record of ours carries: those of OpenTelemetry's semantic conventions (1.44), then ``stageio.*``.
 
 docs/conventions.md lists them with type, unit and an example; a test holds the two together.
 """

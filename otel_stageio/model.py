@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, Union
 
-#: What an OTLP AnyValue can hold. Floats are finite, ints fit 64 bit, text has no lone surrogates: `record.values` sees to it.
-Value: TypeAlias = Union[None, bool, int, float, str, bytes, list["Value"], dict[str, "Value"]]  # noqa: UP007 - 3.10 cannot `|` a forward reference
+#: What an OTLP AnyValue can hold. Floats are finite, ints fit 64 bit, text has no lone surrogates: `record.values` sees
+#: to it. (Union because Python 3.10 cannot `|` a forward reference.)
+Value: TypeAlias = Union[bool, int, float, str, bytes, list["Value"], dict[str, "Value"], None]  # noqa: UP007
 Attributes: TypeAlias = Mapping[str, Value]
 
 #: Has-remote bit of span and link flags, always set by us, and the bit that says the other end is another process.

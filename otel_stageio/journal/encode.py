@@ -8,6 +8,7 @@ their first 1,000 bytes).
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from json.encoder import encode_basestring_ascii as _text
 from typing import TYPE_CHECKING, Final
@@ -37,22 +38,35 @@ def value(of: Value) -> str:
     if kind is float:
         return f'{{"doubleValue":{of!r}}}'
     if isinstance(of, dict):
-        return f'{{"kvlistValue":{{"values":[{_pairs(of)}]}}}}'
+        return f'{{"kvlistValue":{{"values":[{pairs(of)}]}}}}' if of else '{"kvlistValue":{}}'
     if isinstance(of, list):
-        return f'{{"arrayValue":{{"values":[{",".join(map(value, of))}]}}}}'
+        return f'{{"arrayValue":{{"values":[{",".join(map(value, of))}]}}}}' if of else '{"arrayValue":{}}'
     if isinstance(of, bytes):
-        return f'{{"bytesValue":"{b64encode(of).decode()}"}}'
+        return f'{{"bytesValue":"{base64_text(of)}"}}'
     raise TypeError(f"{kind.__name__} is no OTLP value: {of!r}")
 
 
-def _pairs(of: Attributes) -> str:
+def pairs(of: Attributes) -> str:
+    """KeyValue messages, joined."""
     return ",".join([f'{{"key":{_text(key)},"value":{value(each)}}}' for key, each in of.items()])
+
+
+def base64_text(of: bytes) -> str:
+    """Bytes as text that JSON can hold."""
+    return b64encode(of).decode()
+
+
+def readable(of: Value) -> str:
+    """A value as text that a person reads: text as it is, bytes as base64, anything else as plain JSON."""
+    if isinstance(of, str):
+        return of
+    return base64_text(of) if isinstance(of, bytes) else json.dumps(of, ensure_ascii=False, default=base64_text)
 
 
 def tail(scope: Scope, resource: Resource) -> str:
     """What ends every line of one writer: its scope and resource, the same text each time."""
     version = f',"version":{_text(scope.version)}' if scope.version else ""
-    attributes = f'"attributes":[{_pairs(resource.attributes)}]' if resource.attributes else ""
+    attributes = f'"attributes":[{pairs(resource.attributes)}]' if resource.attributes else ""
     return f'],"scope":{{"name":{_text(scope.name)}{version}}}}}],"resource":{{{attributes}}}}}]}}\n'
 
 
@@ -67,7 +81,7 @@ def span_line(span_: Span, end: str) -> bytes:
 
 
 def log_record(record: LogRecord) -> str:
-    """One LogRecord message; fields at their defaults are left out, as protobuf does."""
+    """One LogRecord message; fields at their defaults are left out, as protobuf does, an empty body is there."""
     parts = [f'{{"timeUnixNano":"{record.time_unix_nano}"']
     if record.severity_number:
         parts.append(f'"severityNumber":{record.severity_number}')
@@ -75,10 +89,9 @@ def log_record(record: LogRecord) -> str:
         parts.append(f'"severityText":{_text(record.severity_text)}')
     if record.event_name:
         parts.append(f'"eventName":{_text(record.event_name)}')
-    if record.body is not None:
-        parts.append(f'"body":{value(record.body)}')
+    parts.append(f'"body":{value(record.body)}')
     if record.attributes:
-        parts.append(f'"attributes":[{_pairs(record.attributes)}]')
+        parts.append(f'"attributes":[{pairs(record.attributes)}]')
     if record.flags:
         parts.append(f'"flags":{record.flags}')
     if record.trace_id:
@@ -132,6 +145,6 @@ def link(of: SpanLink) -> str:
 
 def _append_attributes(parts: list[str], attributes: Attributes, dropped: int) -> None:
     if attributes:
-        parts.append(f'"attributes":[{_pairs(attributes)}]')
+        parts.append(f'"attributes":[{pairs(attributes)}]')
     if dropped:
         parts.append(f'"droppedAttributesCount":{dropped}')

@@ -1,7 +1,7 @@
 """Every write into a job folder: appending whole lines, replacing files, claiming names, opening locks.
 
-Nothing else in the package opens a job file for writing, so what a crash can do to a job folder is decided here:
-an appended line is there whole or torn at its end, a replaced file is the old or the new one, and a claimed name belongs
+Nothing else in the package opens a job file for writing, so what a crash can do to a job folder is decided here: an
+appended line is there whole or torn at its end, a replaced file is the old or the new one, and a claimed name belongs
 to exactly one process.
 """
 
@@ -11,68 +11,83 @@ import contextlib
 import errno
 import fcntl
 import os
-import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES})
+
+
+class _Descriptor:
+    """An open file. The last reference closes it, so never under a thread that is writing.
+
+    A number closed by one thread may be another file by the time that a second thread writes to it.
+    """
+
+    __slots__ = ("number", "torn")
+
+    def __init__(self, path: str) -> None:
+        self.number = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        size = os.fstat(self.number).st_size
+        #: Whether the file may not end in a newline.
+        self.torn = size > 0 and os.pread(self.number, 1, size - 1) != b"\n"
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close, also when the interpreter ends and takes this module's names away: hence the argument."""
+        try:  # noqa: SIM105 - contextlib may be gone
+            close(self.number)
+        except (OSError, AttributeError):
+            pass
 
 
 class AppendFile:
     """A file that grows by whole lines, each by one `write` on an ``O_APPEND`` descriptor; no lock on this path.
 
-    The file appears with its first line. Threads and processes of one host may append to the same file: the kernel
-    keeps lines apart. A failed or short write is never continued; the next line starts with a newline of its own, so
-    that a torn line costs itself alone. `close` gives the descriptor back; a later write opens the file again.
+    The file appears with its first line. Threads, signal handlers and processes of one host may append to the same
+    file: the kernel keeps lines apart. A failed or short write is never continued; the next line starts with a newline
+    of its own, so that a torn line costs itself alone. `close` gives the descriptor back; a later write opens the file
+    again.
     """
 
-    __slots__ = ("__weakref__", "_dirty", "_fd", "_opening", "path")
+    __slots__ = ("_descriptor", "path")
 
     def __init__(self, path: str) -> None:
         """Name the file at `path`; nothing is opened yet."""
         self.path = path
-        self._fd = -1
-        self._dirty = False
-        self._opening = threading.Lock()
+        self._descriptor: _Descriptor | None = None
 
     def write(self, line: bytes) -> None:
         """Append `line`, which ends in a newline. Raises OSError where the disk refuses it."""
-        fd = self._fd if self._fd >= 0 else self._open()
-        if self._dirty:
+        descriptor = self._descriptor
+        if descriptor is None:
+            # Two threads may open at once: each writes through its own, and one of the two stays.
+            descriptor = self._descriptor = _Descriptor(self.path)
+        torn = descriptor.torn
+        if torn:
             line = b"\n" + line
-        # Dirty until proved clean: an exception, a signal handler's included, must not hide a torn line.
-        self._dirty = True
-        written = os.write(fd, line)
+        try:
+            written = os.write(descriptor.number, line)
+        except BaseException:  # also what a signal handler raises: nobody knows then how much was written
+            descriptor.torn = True
+            raise
         if written != len(line):
+            descriptor.torn = True
             raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes could be written", self.path)
-        self._dirty = False
-
-    def _open(self) -> int:
-        with self._opening:
-            if self._fd < 0:
-                fd = _open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-                size = os.fstat(fd).st_size
-                self._dirty = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-                self._fd = fd
-            return self._fd
+        if torn:
+            descriptor.torn = False
 
     def sync(self) -> None:
-        """Have the kernel put everything written so far onto the disk."""
-        if self._fd >= 0:
-            os.fsync(self._fd)
+        """Have the kernel put everything written so far onto the disk. Raises OSError, also where the file is gone."""
+        descriptor = self._descriptor
+        if descriptor is not None:
+            if os.fstat(descriptor.number).st_nlink == 0:
+                raise FileNotFoundError(errno.ENOENT, "it was removed while it was written to", self.path)
+            os.fsync(descriptor.number)
 
     def close(self) -> None:
         """Give the descriptor back. May be called twice."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        """Close with the last reference: stages of one process may be many."""
-        with contextlib.suppress(OSError, AttributeError):
-            self.close()
+        self._descriptor = None
 
 
 def _open(path: str, flags: int) -> int:
@@ -91,6 +106,7 @@ def _beside(path: str) -> str:
 
 
 def _write_new(path: str, data: bytes, *, sync: bool = False) -> None:
+    """Make the file, which must not be there; where it cannot be written whole nothing of it stays."""
     fd = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         rest = memoryview(data)
@@ -98,8 +114,16 @@ def _write_new(path: str, data: bytes, *, sync: bool = False) -> None:
             rest = rest[os.write(fd, rest) :]
         if sync:
             os.fsync(fd)
+    except BaseException:
+        _discard(path)
+        raise
     finally:
         os.close(fd)
+
+
+def _discard(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def replace(path: str, data: bytes, *, sync: bool = False) -> None:
@@ -108,18 +132,23 @@ def replace(path: str, data: bytes, *, sync: bool = False) -> None:
     With `sync` the content is on the disk before the name is. Raises OSError; the old file then stands.
     """
     beside = _beside(path)
+    _write_new(beside, data, sync=sync)
     try:
-        _write_new(beside, data, sync=sync)
         os.replace(beside, path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
+        _discard(beside)
         raise
 
 
+def remove(path: str) -> None:
+    """Remove the file `path`; one that is not there is fine. Raises OSError where it cannot be removed."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 def make_folders(path: str) -> None:
-    """Make the folder and its parents; one that is there already is fine."""
-    os.makedirs(path, exist_ok=True)
+    """Make the folder and its parents; one that is there already is fine, and so is none (a bare name's parent)."""
+    os.makedirs(path or os.curdir, exist_ok=True)
 
 
 def claim_folder(path: str) -> bool:
@@ -154,14 +183,13 @@ def claim_filled_folder(path: str, files: Mapping[str, bytes]) -> bool:
     finally:
         if os.path.isdir(beside):
             for name in files:
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(beside, name))
+                _discard(os.path.join(beside, name))
             with contextlib.suppress(OSError):
                 os.rmdir(beside)
 
 
 def claim_file(path: str, data: bytes) -> bool:
-    """Let the file `path` appear with `data` in it, or not at all; False where somebody's is there. Parents are made."""
+    """Let the file `path` appear with `data` in it, or not at all; False where one is there. Parents are made."""
     make_folders(os.path.dirname(path))
     beside = _beside(path)
     _write_new(beside, data)
@@ -178,7 +206,7 @@ def claim_file(path: str, data: bytes) -> bool:
         except FileExistsError:
             return False
     finally:
-        os.unlink(beside)
+        _discard(beside)
     return True
 
 

@@ -8,7 +8,6 @@ start of a line of its signal: a torn line with a whole one glued to it costs it
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,11 +87,3 @@ def spans(path: str, *, live: bool = False) -> Iterator[Span]:
     for piece in pieces(path, live=live):
         for line in piece.lines:
             yield from (each for each in line.records if isinstance(each, Span))
-
-
-def size(path: str) -> int:
-    """How many bytes the file has; 0 where there is none."""
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = "1.0"
 _ENTRY_KEYS = frozenset({"stage", "stage_number", "status", "run", "attempt", "duration_seconds", "folder"})
+#: Under which an orchestrator may name the stage of an entry.
+_NAME_KEYS = ("stage", "stage_name", "name")
 _LISTS = {"completed_stages": names.SUCCESS, "failed_stages": names.FAILED, "skipped_stages": names.SKIPPED}
 _DEAD = (names.ABANDONED, names.LOST)
 _OUR_KEYS = (
@@ -50,9 +52,10 @@ def entry(of: Summary, folder: str) -> dict[str, Any]:
 
 
 def status(of_run: Iterable[Summary], missing: Sequence[str]) -> str:
-    """The state of a run: running while a stage runs; failed if one failed, died or was contradicted; running while a
-    declared one has not started; else success.
-    """  # noqa: D205 - one sentence that needs two lines
+    """The state of a run: running, failed or success; `missing` are the declared stages that have not started.
+
+    A stage that runs comes before one that failed, died or was contradicted, and that before one that is missing.
+    """
     summaries = list(of_run)
     if any(each.status == names.RUNNING for each in summaries):
         return names.RUNNING
@@ -74,7 +77,7 @@ def job_manifest(
     newest = max(current, key=lambda each: each.started, default=None)
     begun = {of.stage for of in current}
     missing = [name for name in (newest.declared if newest else ()) if name not in begun]
-    foreign_stages, foreign, others = _foreign(before, {of.stage for _, of in known})
+    taken = {name for folder, of in known for name in (of.stage, folder)}
     made: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "job_id": job_id,
@@ -88,9 +91,11 @@ def job_manifest(
     for key, wanted in _LISTS.items():
         dead = _DEAD if wanted == names.FAILED else ()
         made[key] = [of.stage for of in current if of.status == wanted or of.status in dead]
-    made["stages"] = [*(entry(of, folder) for folder, of in known), *foreign_stages]
-    made.update(others)
-    if foreign:
+    mine = ours(before)
+    made["stages"] = [*(entry(of, folder) for folder, of in known), *_foreign_stages(before, taken, mine=mine)]
+    made.update({key: of for key, of in before.items() if key not in _OUR_KEYS})
+    foreign = before.get("foreign") if mine else _foreign(before)
+    if foreign and isinstance(foreign, dict):
         made["foreign"] = foreign
     return made
 
@@ -100,22 +105,24 @@ def ours(document: Mapping[str, Any]) -> bool:
     return document.get("schema_version") == SCHEMA_VERSION and {"job_id", "stages", "trace_id"} <= document.keys()
 
 
-def _foreign(before: Mapping[str, Any], taken: set[str]) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
-    """Split what another program wrote: its stages, its keys with names of ours, its other keys."""
-    mine = ours(before)
-    listed = before.get("stages", ())
+def _foreign(before: Mapping[str, Any]) -> dict[str, Any]:
+    """What another program wrote under our keys; its list of stages is not among it."""
+    listed = isinstance(before.get("stages"), (list, dict))
+    return {key: before[key] for key in _OUR_KEYS if key in before and not (key == "stages" and listed)}
+
+
+def _foreign_stages(before: Mapping[str, Any], taken: set[str], *, mine: bool) -> list[Any]:
+    """The entries of other stages, whoever listed them; without those that we wrote for a stage that is gone."""
+    listed = before.get("stages")
     if isinstance(listed, dict):  # stages by name: the other common form
-        listed = [{"stage": name, **(of if isinstance(of, dict) else {"state": of})} for name, of in listed.items()]
-    elif not isinstance(listed, (list, tuple)):
-        listed = ()
-    stages = [each for each in listed if not (_name(each) in taken or (mine and _is_entry(each)))]
-    foreign = dict(before["foreign"]) if mine and isinstance(before.get("foreign"), dict) else {}
-    if not mine:
-        foreign = {key: before[key] for key in _OUR_KEYS if key in before and key != "stages"}
-        if "stages" in before and not isinstance(before["stages"], (list, dict)):
-            foreign["stages"] = before["stages"]
-    others = {key: of for key, of in before.items() if key not in _OUR_KEYS}
-    return stages, foreign, others
+        return [
+            {"stage": name, **(of if isinstance(of, dict) else {"state": of})}
+            for name, of in listed.items()
+            if name not in taken
+        ]
+    if not isinstance(listed, list):
+        return []
+    return [each for each in listed if _name(each) not in taken and not (mine and _is_entry(each))]
 
 
 def _is_entry(of: object) -> bool:
@@ -124,9 +131,6 @@ def _is_entry(of: object) -> bool:
 
 def _name(of: object) -> str | None:
     """The stage that a foreign entry is about: a name, or a mapping that gives one."""
-    if isinstance(of, str):
-        return of
     if isinstance(of, dict):
-        named = of.get("stage", of.get("name"))
-        return str(named) if named is not None else None
-    return None
+        of = next((of[key] for key in _NAME_KEYS if key in of), None)
+    return of if isinstance(of, str) else None

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 MESSAGE_INDENT: Final = "    "
 EXCEPTION_INDENT: Final = "  ! "
 
-# C0 without tab and newline, DEL, C1, the separators that some viewers break lines at, lone surrogates.
-_CONTROL: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+# C0 without tab and newline, DEL, C1, the separators that some viewers break lines at, what turns the direction of the
+# text around it, lone surrogates.
+_CONTROL: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _RISKY: Final = re.compile(f"[{_CONTROL}\\\\]")
-_ESCAPED: Final = re.compile(f"(\\\\*)(?:([{_CONTROL}])|(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}))")
-_TAG_ESCAPED: Final = re.compile(f"(\\\\*)(?:([]\n{_CONTROL}])|(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}))")
-_UNESCAPED: Final = re.compile(r"(\\+)(x[0-9a-f]{2}|u[0-9a-f]{4})")
-_HEAD: Final = re.compile(
-    r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})\] \[((?:[^]\\]|\\.)*)\] \[((?:[^]\\]|\\.)*)\] ?(.*)", re.DOTALL
-)
+# A run of backslashes is looked at from its start only: else a long one would take its length squared.
+_ESCAPED: Final = re.compile(rf"(?<!\\)(\\*)(?:([{_CONTROL}])|(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}))")
+_TAG_ESCAPED: Final = re.compile(rf"(?<!\\)(\\*)(?:([]\n{_CONTROL}])|(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}))")
+_UNESCAPED: Final = re.compile(r"(?<!\\)(\\+)(x[0-9a-f]{2}|u[0-9a-f]{4})")
+_HEAD: Final = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})\] \[([^]]*)\] \[([^]]*)\] ?(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,9 @@ def render(at: str, stage: str, level: str, message: str, exception: str = "") -
 
 
 def parse(lines: Iterable[str]) -> Iterator[ParsedRecord]:
-    """Read records back from the lines of a log file; headers of attempts and blank lines are passed over.
+    r"""Read records back from the lines of a log file; headers of attempts and blank lines are passed over.
 
-    Lines are split at newlines only (``open(..., newline="\\n")``).
+    Lines are split at newlines only (``open(..., newline="\n")``).
     """
     head: tuple[str, str, str] | None = None
     message: list[str] = []
@@ -137,6 +137,4 @@ def _parsed(head: tuple[str, str, str], message: list[str], exception: list[str]
 
 def header(at: str, offset: str, *, stage: str, number: int, attempt: int, run: int, pid: int, host: str) -> str:
     """The line that opens an attempt in stage.log; `offset` is the local time's distance from UTC."""
-    return (
-        f"# {at} {offset} stage {tag(stage)} ({number:02d}), attempt {attempt}, run {run}, pid {pid} on {tag(host)}"
-    )
+    return f"# {at} {offset} stage {tag(stage)} ({number:02d}), attempt {attempt}, run {run}, pid {pid} on {tag(host)}"

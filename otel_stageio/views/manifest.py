@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
+from otel_stageio.journal.encode import base64_text
 from otel_stageio.views.moments import rfc3339, seconds_between
 
 if TYPE_CHECKING:
@@ -98,5 +98,5 @@ def _provenance(about: Attributes) -> dict[str, Any]:
 
 def dump(document: Mapping[str, Any]) -> bytes:
     """A manifest as the bytes of its file: indented JSON, UTF-8, a newline at the end; bytes values as base64."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=lambda data: b64encode(data).decode())
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=base64_text)
     return f"{text}\n".encode("utf-8", "backslashreplace")

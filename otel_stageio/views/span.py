@@ -7,13 +7,11 @@ one gRPC message, so it is bounded; what is left out is counted here and stands 
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 from otel_stageio import conventions as names
 from otel_stageio.journal import encode
-from otel_stageio.model import FLAGS_REMOTE, Span, SpanEvent
+from otel_stageio.model import FLAGS_LOCAL, FLAGS_REMOTE, Span, SpanEvent
 
 if TYPE_CHECKING:
     from otel_stageio.model import Attributes, LogRecord, Value
@@ -21,9 +19,12 @@ if TYPE_CHECKING:
 
 MOST_EVENTS: Final = 1000
 MOST_BYTES: Final = 256 * 1024
-#: Warnings and errors have this share for themselves, however many files were tracked before them.
-_RESERVED: Final = 5
-_MOST_ATTRIBUTE_BYTES: Final = 128 * 1024
+#: What share of both a severity may fill: files leave room for warnings, and warnings for errors.
+_SHARES: Final = ((names.SEVERITY_ERROR, 1.0), (names.SEVERITY_WARN, 0.95), (0, 0.8))
+#: Bytes of the attributes: of one event, and of the span itself.
+_MOST_EVENT_BYTES: Final = 64 * 1024
+_MOST_SPAN_BYTES: Final = 128 * 1024
+#: Characters; escaped they weigh up to 48 KiB.
 _LONGEST_TEXT: Final = 4096
 
 _SHOWN: Final = frozenset(
@@ -42,19 +43,18 @@ class SpanEvents:
 
     def apply(self, record: LogRecord) -> None:
         """Take in what belongs on the span: the shown events, and log records from WARNING up."""
-        severe = record.severity_number >= names.SEVERITY_WARN
-        if record.event_name not in _SHOWN if record.event_name else not severe:
+        severity = record.severity_number
+        if record.event_name not in _SHOWN if record.event_name else severity < names.SEVERITY_WARN:
             return
-        share = 1 if severe else (_RESERVED - 1) / _RESERVED
-        if len(self.kept) >= MOST_EVENTS * share or self._bytes >= MOST_BYTES * share:
-            self.left_out += 1
-            return
-        made = _event(record)
-        self._bytes += len(encode.event(made))
-        if self._bytes > MOST_BYTES:
-            self.left_out += 1
-            return
-        self.kept.append(made)
+        share = next(share for least, share in _SHARES if severity >= least)
+        if len(self.kept) < MOST_EVENTS * share:
+            made = _event(record)
+            weight = len(encode.event(made))
+            if self._bytes + weight <= MOST_BYTES * share:
+                self._bytes += weight
+                self.kept.append(made)
+                return
+        self.left_out += 1
 
 
 def _event(record: LogRecord) -> SpanEvent:
@@ -64,8 +64,12 @@ def _event(record: LogRecord) -> SpanEvent:
     if not record.event_name:
         attributes["level"] = record.severity_text
     attributes.update({key: scalar(of) for key, of in record.attributes.items() if key != names.LOG_RECORD_UID})
+    kept, left_out = bounded(attributes, _MOST_EVENT_BYTES)
     return SpanEvent(
-        time_unix_nano=record.time_unix_nano, name=record.event_name or names.LOG_EVENT, attributes=attributes
+        time_unix_nano=record.time_unix_nano,
+        name=record.event_name or names.LOG_EVENT,
+        attributes=kept,
+        dropped_attributes_count=left_out,
     )
 
 
@@ -73,43 +77,57 @@ def scalar(of: Value) -> Value:
     """A value as Jaeger can show and search it: scalars as they are, anything else as JSON text, long text cut."""
     if isinstance(of, (bool, int, float)):
         return of
-    if not isinstance(of, str):
-        of = json.dumps(of, ensure_ascii=False, default=lambda data: b64encode(data).decode())
-    return of if len(of) <= _LONGEST_TEXT else f"{of[:_LONGEST_TEXT]}... [cut from {len(of)} characters]"
+    text = encode.readable(of)
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}... [cut from {len(text)} characters]"
+
+
+def bounded(attributes: Attributes, room: int) -> tuple[dict[str, Value], int]:
+    """The attributes that fit into `room` encoded bytes, the earlier ones first, and the number of the others."""
+    kept: dict[str, Value] = {}
+    for key, of in attributes.items():
+        weight = len(encode.pairs({key: of})) + 1
+        if weight <= room:
+            room -= weight
+            kept[key] = of
+    return kept, len(attributes) - len(kept)
 
 
 def span(state: StageState) -> Span | None:
-    """The span of an attempt that started and ended; None while it runs. Fixed by the first end, whatever came later."""
+    """The span of an attempt that started and ended; None while it runs. What came after the end changes nothing."""
     started, finished = state.started, state.finished
     if started is None or finished is None:
         return None
-    attributes, left_out = _bounded(_attributes(state, started.attributes, finished.attributes))
+    kept, left_out = bounded(state.span_attributes, _MOST_SPAN_BYTES)
     failed = state.status in (names.FAILED, names.ABANDONED)
+    parent = str(started.attributes.get(names.RUN_SPAN_ID, ""))
     return Span(
         trace_id=started.trace_id,
         span_id=started.span_id,
-        parent_span_id=str(started.attributes.get(names.RUN_SPAN_ID, "")),
+        parent_span_id=parent,
         name=str(started.attributes[names.STAGE_NAME]),
         start_time_unix_nano=started.time_unix_nano,
         end_time_unix_nano=max(finished.time_unix_nano, started.time_unix_nano + 1000),
-        attributes=attributes,
+        attributes=kept,
         events=tuple(state.span_events.kept),
         status_code=2 if failed else 0,
-        status_message=str(finished.attributes.get(names.REASON, "")) if failed else "",
-        flags=FLAGS_REMOTE,
+        status_message=str(scalar(finished.attributes.get(names.REASON, ""))) if failed else "",
+        flags=FLAGS_REMOTE if parent else FLAGS_LOCAL,
         dropped_attributes_count=left_out,
         dropped_events_count=state.span_events.left_out,
     )
 
 
-def _attributes(state: StageState, started: Attributes, finished: Attributes) -> dict[str, Value]:
+def attributes_at_end(state: StageState) -> dict[str, Value]:
+    """The attributes of an attempt's span, as the fold knows them the moment that its end is on record."""
+    started = state.started.attributes if state.started else {}
+    finished = state.finished.attributes if state.finished else {}
     made: dict[str, Value] = {}
     for of, keys in (
         (started, (names.STAGE_NAME, names.STAGE_NUMBER, names.STAGE_ATTEMPT, names.JOB_ID, names.RUN, names.RUN_NAME)),
         (finished, (names.STATUS, names.REASON, names.ERROR_TYPE)),
         (started, (names.HOST_NAME, names.PROCESS_PID)),
     ):
-        made.update({key: of[key] for key in keys if key in of})
+        made.update({key: scalar(of[key]) for key in keys if key in of})
     for role, entries in state.artifacts.items():
         made[names.TOTAL_COUNT.format(role=role)] = len(entries)
         made[names.TOTAL_SIZE.format(role=role)] = sum(
@@ -120,7 +138,8 @@ def _attributes(state: StageState, started: Attributes, finished: Attributes) ->
     made.update({names.LOGS_COUNT.format(level=level.lower()): n for level, n in state.log_counts.items() if n})
     if state.span_events.left_out:
         made[names.EVENTS_LEFT_OUT] = state.span_events.left_out
-    made.update({names.VCS_REVISION: state.git[key] for key in ("commit",) if key in state.git})
+    if "commit" in state.git:
+        made[names.VCS_REVISION] = state.git["commit"]
     for prefix, mapping in (
         (names.RESOURCE_KEY, state.resources),
         (names.METRIC_KEY, {key: of["value"] for key, of in state.metrics.items() if isinstance(of, dict)}),
@@ -129,13 +148,3 @@ def _attributes(state: StageState, started: Attributes, finished: Attributes) ->
     ):
         made.update({prefix + key: scalar(of) for key, of in mapping.items()})
     return made
-
-
-def _bounded(attributes: dict[str, Value]) -> tuple[dict[str, Value], int]:
-    kept: dict[str, Value] = {}
-    room = _MOST_ATTRIBUTE_BYTES
-    for key, of in attributes.items():
-        room -= len(encode.value(of)) + len(key) + 20
-        if room >= 0:
-            kept[key] = of
-    return kept, len(attributes) - len(kept)

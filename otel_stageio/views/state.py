@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import heapq
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from otel_stageio import conventions as names
 from otel_stageio.views import artifacts
 from otel_stageio.views.moments import rfc3339
-from otel_stageio.views.span import SpanEvents
+from otel_stageio.views.span import SpanEvents, attributes_at_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 _Entry = dict[str, "Value"]
 #: How many calls after finalize are listed one by one; the rest is counted.
 LATE_LISTED: Final = 100
+#: How many values that were cut are named.
+_CUT_LISTED: Final = 5
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+#: Without these attributes an event says nothing, and is passed over.
+_NEEDED: Final = {
+    names.STARTED: (names.STAGE_NAME, names.STAGE_NUMBER, names.STAGE_ATTEMPT, names.RUN, names.JOB_ID),
+    names.FINISHED: (names.STATUS,),
+    names.INPUT: (names.FILE_PATH,),
+    names.OUTPUT: (names.FILE_PATH,),
+    names.INTERMEDIATE: (names.FILE_PATH,),
+    names.METRIC: (names.METRIC_NAME,),
+}
 
 
 class StageState:
@@ -47,44 +58,39 @@ class StageState:
         self.late_count = 0
         self.late_calls: list[_Entry] = []
         self.span_events = SpanEvents()
-        self._steps: dict[str, Callable[[LogRecord], None]] = {
-            names.STARTED: self._start,
-            names.FINISHED: self._finish,
-            names.INPUT: self._track,
-            names.OUTPUT: self._track,
-            names.INTERMEDIATE: self._track,
-            names.DIGEST: self._digest,
-            names.CONFIG: self._configure,
-            names.RESOURCES: self._use,
-            names.METRIC: self._metric,
-            names.WARNING: self._warn,
-            names.ERROR: self._err,
-            names.GIT: self._vcs,
-            names.DEGRADED: self._degrade,
-        }
+        #: What the span says of the attempt, fixed by its end.
+        self.span_attributes: _Entry = {}
 
     @property
     def status(self) -> str:
         """What the first finalize said, or running."""
         return str(self.finished.attributes[names.STATUS]) if self.finished else names.RUNNING
 
-    def count_log(self, level: str) -> None:
-        """Take note of a log record that no view shows."""
-        self.log_counts[level] = self.log_counts.get(level, 0) + 1
-
     def apply(self, record: LogRecord) -> None:
         """Take one record in: an event of the stage, or a log record. Unknown events change nothing."""
         if not record.event_name:
-            self.count_log(record.severity_text)
+            self.log_counts[record.severity_text] = self.log_counts.get(record.severity_text, 0) + 1
+        elif not all(name in record.attributes for name in _NEEDED.get(record.event_name, ())):
+            return
         else:
-            late = record.attributes.get(names.LATE)
-            if late:
-                self._note_late(record, str(late))
-            step = self._steps.get(record.event_name)
+            self._note(record)
+            step = self._STEPS.get(record.event_name)
             if step is not None:
-                step(record)
+                step(self, record)
         if self.finished is None:
             self.span_events.apply(record)
+
+    def _note(self, record: LogRecord) -> None:
+        """What any event may carry: that it came after the end, that it was cut to fit in a line."""
+        late, cut = record.attributes.get(names.LATE), record.attributes.get(names.CUT)
+        if late:
+            self.late_count += 1
+            if len(self.late_calls) < LATE_LISTED:
+                self.late_calls.append({"timestamp": rfc3339(record.time_unix_nano), "call": str(late)})
+        if isinstance(cut, dict):
+            what = [f"{key} ({length!s})" for key, length in cut.items()]
+            listed = ", ".join(what[:_CUT_LISTED]) + (", ..." if len(what) > _CUT_LISTED else "")
+            self.degraded.append(f"{record.event_name} was cut to fit in a line; lengths before: {listed}")
 
     def _start(self, record: LogRecord) -> None:
         self.started = self.started or record
@@ -96,6 +102,7 @@ class StageState:
         self.finished = record
         self._take(record, names.EXTRA_KEY, self.extra)
         self._take(record, names.RESOURCE_KEY, self.resources)
+        self.span_attributes = attributes_at_end(self)
 
     def _track(self, record: LogRecord) -> None:
         made = artifacts.entry(record.attributes)
@@ -148,29 +155,51 @@ class StageState:
             if name in record.attributes:
                 self.git[key] = record.attributes[name]
 
-    def _note_late(self, record: LogRecord, call: str) -> None:
-        self.late_count += 1
-        if len(self.late_calls) < LATE_LISTED:
-            self.late_calls.append({"timestamp": rfc3339(record.time_unix_nano), "call": call})
+    _STEPS: ClassVar[dict[str, Callable[[StageState, LogRecord], None]]] = {
+        names.STARTED: _start,
+        names.FINISHED: _finish,
+        names.INPUT: _track,
+        names.OUTPUT: _track,
+        names.INTERMEDIATE: _track,
+        names.DIGEST: _digest,
+        names.CONFIG: _configure,
+        names.RESOURCES: _use,
+        names.METRIC: _metric,
+        names.WARNING: _warn,
+        names.ERROR: _err,
+        names.GIT: _vcs,
+        names.DEGRADED: _degrade,
+    }
 
 
 def order(record: LogRecord) -> tuple[str, int]:
     """Who wrote the record, and as his how-manieth: the two parts of ``log.record.uid``."""
-    writer, _, count = str(record.attributes.get(names.LOG_RECORD_UID, "")).rpartition("-")
-    return (writer, int(count)) if count.isdigit() else (writer + count, 0)
+    uid = str(record.attributes.get(names.LOG_RECORD_UID, ""))
+    writer, _, count = uid.rpartition("-")
+    try:
+        return writer, int(count)
+    except ValueError:  # somebody else's: an order of one
+        return uid, 0
 
 
 def fold(records: Iterable[LogRecord]) -> StageState:
     """Bring the records of one attempt into order, drop repeats, and apply them.
 
-    A writer's records keep the order in which he made them; those of several writers are merged by time.
+    A writer's records keep the order in which he made them; those of several writers are merged by time. Records
+    without ``log.record.uid`` have only their times.
     """
     by_writer: dict[str, dict[int, LogRecord]] = {}
+    unsigned: list[LogRecord] = []
     for record in records:
+        if names.LOG_RECORD_UID not in record.attributes:
+            unsigned.append(record)
+            continue
         writer, count = order(record)
         by_writer.setdefault(writer, {}).setdefault(count, record)
+    in_order = [_timed(of) for _, of in sorted(by_writer.items())]
+    in_order.append((of.time_unix_nano, of) for of in sorted(unsigned, key=lambda of: of.time_unix_nano))
     state = StageState()
-    for _, record in heapq.merge(*map(_timed, by_writer.values()), key=itemgetter(0)):
+    for _, record in heapq.merge(*in_order, key=itemgetter(0)):
         state.apply(record)
     return state
 

@@ -1,4 +1,4 @@
-"""What the job needs to know of an attempt: who it is, when it ran, how it ended. A fold of its lifecycle events alone."""
+"""What the job needs to know of an attempt: who it is, when it ran, how it ended. A fold of its lifecycle events."""
 
 from __future__ import annotations
 
@@ -43,25 +43,28 @@ def add(before: Summary | None, record: LogRecord) -> Summary | None:
     about = record.attributes
     if before is None:
         return _started(record) if record.event_name == names.STARTED else None
-    if record.event_name != names.FINISHED:
+    if record.event_name != names.FINISHED or names.STATUS not in about:
         return before
-    status = str(about.get(names.STATUS))
+    status = str(about[names.STATUS])
     if before.ended:
         return replace(before, contradicted=before.contradicted or status != before.status)
     return replace(before, status=status, ended=record.time_unix_nano)
 
 
-def _started(record: LogRecord) -> Summary:
+def _started(record: LogRecord) -> Summary | None:
     about = record.attributes
     declared = about.get(names.JOB_STAGES)
-    return Summary(
-        stage=str(about[names.STAGE_NAME]),
-        stage_number=int(str(about[names.STAGE_NUMBER])),
-        attempt=int(str(about[names.STAGE_ATTEMPT])),
-        run=int(str(about[names.RUN])),
-        started=record.time_unix_nano,
-        host=str(about.get(names.HOST_NAME, "")),
-        boot_id=str(about.get(names.BOOT_ID, "")),
-        pid=int(str(about.get(names.PROCESS_PID, 0))),
-        declared=tuple(str(each) for each in declared) if isinstance(declared, list) else (),
-    )
+    try:
+        return Summary(
+            stage=str(about[names.STAGE_NAME]),
+            stage_number=int(str(about[names.STAGE_NUMBER])),
+            attempt=int(str(about[names.STAGE_ATTEMPT])),
+            run=int(str(about[names.RUN])),
+            started=record.time_unix_nano,
+            host=str(about.get(names.HOST_NAME, "")),
+            boot_id=str(about.get(names.BOOT_ID, "")),
+            pid=int(str(about.get(names.PROCESS_PID, 0))),
+            declared=tuple(str(each) for each in declared) if isinstance(declared, list) else (),
+        )
+    except (KeyError, ValueError):  # says nothing: as if it were not there
+        return None

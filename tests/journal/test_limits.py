@@ -1,0 +1,168 @@
+"""Records that are too heavy for a line."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_stageio import conventions as names
+from otel_stageio.journal import encode, limits
+from otel_stageio.model import LogRecord
+from tests.journal import samples
+
+MARK = names.CUT
+
+
+def record(**about: Any) -> LogRecord:
+    """A record as the recorder makes it."""
+    about["attributes"] = {names.LOG_RECORD_UID: "w-1", **about.get("attributes", {})}
+    return LogRecord(time_unix_nano=1, severity_number=9, trace_id="1" * 32, span_id="2" * 16, flags=1, **about)
+
+
+def fitted(of: LogRecord) -> LogRecord:
+    """The record as `fit` makes it, which must fit and must still say who it is."""
+    made = limits.fit(of)
+    assert len(encode.log_record(made)) <= limits.RECORD_LIMIT
+    assert made.attributes[names.LOG_RECORD_UID] == "w-1"
+    assert made.time_unix_nano == of.time_unix_nano
+    return made
+
+
+@given(samples.log_records)
+def test_what_fits_stays_as_it_is(of):
+    """A record that fits is given back itself."""
+    assert limits.fit(of) is of
+
+
+def test_just_fitting():
+    """A record of exactly the limit is not cut, one of a byte more is."""
+    room = limits.RECORD_LIMIT - len(encode.log_record(record(body="")))
+    assert limits.fit(record(body="x" * room)).body == "x" * room
+    cut = fitted(record(body="x" * (room + 1)))
+    assert cut.attributes[MARK] == {"body": room + 1}
+
+
+@pytest.mark.parametrize("character", ["x", "\u00e4", "\U0001f600", "\0", '"'])
+def test_a_long_text_keeps_its_start(character):
+    """A long text is cut at its end, as little as need be, whatever its characters weigh; the mark has its length."""
+    made = fitted(record(body=character * 10**6))
+    assert made.body == character * len(made.body)
+    assert len(encode.log_record(made)) > limits.RECORD_LIMIT * 0.9
+    assert made.attributes[MARK] == {"body": 10**6}
+
+
+def test_a_text_whose_end_is_light():
+    """A text that starts with heavy characters and goes on with light ones is cut in reasonable time."""
+    begun = time.monotonic()
+    made = fitted(record(body="\U0001f600" * 30_000 + "x" * 10**7))
+    assert made.body.startswith("\U0001f600" * 30_000)
+    assert len(encode.log_record(made)) > limits.RECORD_LIMIT * 0.9
+    assert time.monotonic() - begun < 5
+
+
+def test_short_values_stay_whole():
+    """Only the long values are cut, and they share what room there is; the short ones are as they were."""
+    short = {f"key {index}": "short" for index in range(20)}
+    made = fitted(record(body="b" * 10**6, attributes={**short, "long": "l" * 10**7}))
+    assert {key: made.attributes[key] for key in short} == short
+    assert len(made.body) == len(made.attributes["long"])
+    assert made.attributes[MARK] == {"long": 10**7, "body": 10**6}
+
+
+def test_a_long_list_keeps_its_first_items():
+    """Of a list, or a mapping, that is too heavy the first items stay, as many as fit; the mark has its bytes."""
+    items = [f"item {index}" for index in range(10**5)]
+    pairs = {f"key {index}": [index, None] for index in range(10**5)}
+    made = fitted(record(attributes={"items": items, "pairs": pairs}))
+    kept, kept_pairs = made.attributes["items"], made.attributes["pairs"]
+    assert kept == items[: len(kept)]
+    assert kept_pairs == dict(list(pairs.items())[: len(kept_pairs)])
+    assert len(encode.log_record(made)) > limits.RECORD_LIMIT * 0.9
+    assert made.attributes[MARK] == {"items": len(encode.value(items)), "pairs": len(encode.value(pairs))}
+
+
+@pytest.mark.parametrize(
+    ("value", "start", "length"),
+    [
+        (["x" * 10**6, "y"], '["xxx', None),
+        ({"k" * 10**6: 1, "y": 2}, '{"kkk', None),
+        ([[[["x" * 10**6]]]], '[[[["xxx', None),
+        (b"\0" * 10**6, "AAAA", 10**6),
+    ],
+    ids=["list", "mapping", "nested", "bytes"],
+)
+def test_what_has_no_item_that_fits_becomes_text(value, start, length):
+    """What cannot be cut between items becomes the start of its readable text; of bytes that is base64."""
+    made = fitted(record(attributes={"value": value}))
+    assert made.attributes["value"].startswith(start)
+    assert made.attributes[MARK] == {"value": length or len(encode.value(value))}
+
+
+def test_far_too_many_attributes():
+    """Of 10,000 attributes of 1 KB as many stay as fit; the mark names some that went, and counts the others."""
+    made = fitted(record(attributes={f"key {index}": "v" * 1000 for index in range(10_000)}))
+    kept = [key for key in made.attributes if key.startswith("key")]
+    mark = made.attributes[MARK]
+    assert all(made.attributes[key] == "v" * 1000 for key in kept)
+    assert 350 < len(kept) < 500
+    assert len(mark) - 1 + mark["..."] == 10_000 - len(kept)
+    assert set(mark.values()) - {mark["..."]} == {1000}
+
+
+def test_huge_keys():
+    """Attributes whose keys are too heavy go, the heaviest first; the mark names them by their start."""
+    heavy = {"k" * 10**6 + str(index): 1 for index in range(3)}
+    made = fitted(record(attributes={**heavy, "light": 1}))
+    assert made.attributes == {
+        names.LOG_RECORD_UID: "w-1",
+        "light": 1,
+        MARK: {"k" * 100 + "...": 10**6 + 37, "...": 2},
+    }
+
+
+def test_what_a_reader_needs_is_never_left_out():
+    """The attributes that make an event what it is outlive any number of the user's."""
+    ours = {names.FILE_PATH: "a/b.wav", names.FILE_SIZE: 5, names.ARTIFACT_TYPE: "audio", names.STATUS: "success"}
+    theirs = {f"{names.ARTIFACT_METADATA}{index}": "v" * 100 for index in range(50_000)}
+    made = fitted(record(attributes={**theirs, **ours}))
+    assert {key: made.attributes[key] for key in ours} == ours
+
+
+def test_a_huge_level_and_event_name():
+    """Names that nobody can mean are cut to 100 characters."""
+    made = fitted(record(severity_text="L" * 10**6, event_name="e" * 10**6))
+    assert (made.severity_text, made.event_name) == ("L" * 100, "e" * 100)
+
+
+def test_an_attribute_called_like_the_mark():
+    """An attribute that has the mark's own name gives way to it."""
+    assert fitted(record(body="x" * 10**6, attributes={MARK: 5})).attributes[MARK] == {"body": 10**6}
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(0, 600_000),
+    st.lists(st.tuples(st.sampled_from("aä\U0001f600\n"), st.integers(1, 200_000)), max_size=5),
+    st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 20_000), st.integers(1, 300)), max_size=2),
+)
+def test_any_record_fits(body, texts, many):
+    """Long texts, many attributes, long keys, in any mixture: what `fit` makes fits in a line."""
+    attributes: dict[str, Any] = {f"text {index}": of * length for index, (of, length) in enumerate(texts)}
+    for index, (count, length, key) in enumerate(many):
+        attributes |= {f"{'k' * key}{index} {number}": "v" * (length % 500) for number in range(count)}
+        attributes |= {f"list {index}": ["v"] * length}
+    of = record(body="b" * body, attributes=attributes)
+    made = fitted(of)
+    assert (MARK in made.attributes) == (made is not of)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=100), st.integers(0, 300))
+def test_shortened_text_is_a_start_and_weighs_little(text, weight):
+    """`shorten` gives the start of a text, empty where there is no room, never heavier than asked for."""
+    made = limits.shorten(text, weight)
+    assert text.startswith(made)
+    assert made == "" or len(encode.value(made)) <= weight

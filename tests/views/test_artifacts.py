@@ -1,0 +1,115 @@
+"""From a tracked path's event to its entry in the manifest."""
+
+from __future__ import annotations
+
+from otel_stageio import conventions as names
+from otel_stageio.views import artifacts
+from tests.views.story import SHA, Writer
+
+
+def test_an_entry_has_its_keys_in_their_order():
+    """What is known of a path stands in a fixed order, then the metadata as it came."""
+    record = Writer().track(
+        "intermediate",
+        "a.bin",
+        "cache",
+        zeta=1,
+        alpha={"b": [None]},
+        ARTIFACT_REASON="speed",
+        ARTIFACT_RETAINED=True,
+        ARTIFACT_CHECKSUM=SHA,
+        ARTIFACT_CHECKSUM_METHOD="sha256",
+        FILE_MODIFIED="2025-11-27T12:00:00.000000Z",
+        FILE_SIZE=5,
+        ARTIFACT_KIND="file",
+        ARTIFACT_PATH_BYTES=b"a",
+    )
+    assert list(artifacts.entry(record.attributes).items()) == [
+        ("type", "cache"),
+        ("path", "a.bin"),
+        ("path_bytes", b"a"),
+        ("size_bytes", 5),
+        ("modified", "2025-11-27T12:00:00.000000Z"),
+        ("checksum", SHA),
+        ("checksum_method", "sha256"),
+        ("retained", True),
+        ("reason", "speed"),
+        ("zeta", 1),
+        ("alpha", {"b": [None]}),
+    ]
+
+
+def test_an_entry_always_tells_size_and_checksum():
+    """Of a path of which nothing is known, size and checksum are null."""
+    record = Writer().track("input", "gone.wav", "audio", ARTIFACT_KIND="missing")
+    assert artifacts.entry(record.attributes) == {
+        "type": "audio",
+        "path": "gone.wav",
+        "kind": "missing",
+        "size_bytes": None,
+        "checksum": None,
+    }
+
+
+def test_metadata_with_names_of_ours():
+    """Metadata under every key of ours moves to the entry's metadata and hides nothing; any other stays flat."""
+    given = {key: f"the user's {key}" for key in sorted(artifacts.RESERVED)}
+    record = Writer().track("input", "a.wav", "audio", **given, format="wav")
+    assert artifacts.entry(record.attributes) == {
+        "type": "audio",
+        "path": "a.wav",
+        "size_bytes": None,
+        "checksum": None,
+        "format": "wav",
+        "metadata": given,
+    }
+
+
+def test_roles_and_events_are_each_others_inverse():
+    """Every role has one event and back."""
+    assert sorted(artifacts.EVENT_OF) == sorted(names.ROLES)
+    assert {event: role for role, event in artifacts.EVENT_OF.items()} == artifacts.ROLE_OF
+
+
+def test_a_digest_takes_the_place_of_the_one_before():
+    """All of the old digest goes, the new one stands in its place; size and files change only where they are told."""
+    w = Writer()
+    before = artifacts.entry(
+        w.track(
+            "output",
+            "model",
+            "model",
+            ARTIFACT_KIND="folder",
+            FILE_SIZE=5,
+            ARTIFACT_FILES=1,
+            ARTIFACT_CHECKSUM_METHOD="sha256-tree",
+            ARTIFACT_CHECKSUM_PROBLEM="not computed yet",
+            layers=3,
+        ).attributes
+    )
+    done = w.digest(
+        "output", "model", ARTIFACT_CHECKSUM=SHA, ARTIFACT_CHECKSUM_METHOD="sha256-tree", FILE_SIZE=6, ARTIFACT_FILES=2
+    )
+    after = artifacts.with_digest(before, done)
+    assert list(after.items()) == [
+        ("type", "model"),
+        ("path", "model"),
+        ("kind", "folder"),
+        ("size_bytes", 6),
+        ("files", 2),
+        ("checksum", SHA),
+        ("checksum_method", "sha256-tree"),
+        ("layers", 3),
+    ]
+    refused = w.digest("output", "model", ARTIFACT_CHECKSUM_PROBLEM="the stage ended before it was computed")
+    assert artifacts.with_digest(after, refused) == {
+        "type": "model",
+        "path": "model",
+        "kind": "folder",
+        "size_bytes": 6,
+        "files": 2,
+        "checksum": None,
+        "checksum_problem": "the stage ended before it was computed",
+        "layers": 3,
+    }
+    assert before["size_bytes"] == 5
