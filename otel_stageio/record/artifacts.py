@@ -1,4 +1,4 @@
-"""What can be said of a tracked path the moment it is tracked: the attributes of its event, and the work that is left."""
+"""What can be said of a path the moment it is tracked: the attributes of its event, and the work that is left."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from otel_stageio import conventions as names
+from otel_stageio.errors import attempt
 from otel_stageio.record import digests
 from otel_stageio.record.digests import Digest
+from otel_stageio.record.exceptions import said
 from otel_stageio.record.values import clean_text
 from otel_stageio.views.moments import rfc3339
 
@@ -30,10 +32,14 @@ AUTO_FILES: Final = 100_000
 #: The values that ``checksum=`` takes; any other is the user's metadata.
 POLICIES: Final = ("auto", "sha256", "stat", "off")
 _GIVEN: Final = re.compile(r"sha256:[0-9a-f]{64}", re.IGNORECASE)
-_REMOTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_USERINFO: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
-_SECRET_PARAMETER: Final = re.compile(
-    r"([?&#][^=&#]*(?:sig|signature|token|secret|password|passwd|pwd|key|credential|auth|sas)[^=&#]*=)[^&#]*", re.I
+_SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*"
+#: Also in the chains of fsspec: ``simplecache::s3://bucket/file``.
+_REMOTE: Final = re.compile(rf"(?:{_SCHEME}::)*{_SCHEME}://")
+#: Up to an @ before the first slash; or, where a colon comes first and no port after it, up to any @: a password may
+#: hold a slash that its writer forgot to escape.
+_USERINFO: Final = rf"((?:^|::){_SCHEME}://)(?:[^/?#]*@|[^/?#@:\[]*:(?!:|[0-9]*(?:[/?#]|$))[^@]*@)"
+_CONFIDENTIAL: Final = (
+    r"(?i)([?&#][^=&#]*(?:sig|signature|token|secret|password|passwd|pwd|key|credential|auth|sas)[^=&#]*=)[^&#]*"
 )
 _KINDS: Final = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
@@ -61,7 +67,7 @@ class JobPaths:
     @classmethod
     def of(cls, root: str) -> JobPaths:
         """Know the job folder by the name it was given and by its real one."""
-        absolute = os.path.abspath(root)
+        absolute = absolute_path(root)
         return cls(tuple({absolute: None, os.path.realpath(absolute): None}))
 
     def shown(self, absolute: str) -> str:
@@ -75,6 +81,11 @@ class JobPaths:
         return absolute
 
 
+def absolute_path(text: str) -> str:
+    """The path as it is looked up now; as it is where the working directory is gone, and where it is empty."""
+    return attempt(lambda: os.path.abspath(text), lambda _: text) if text else text
+
+
 def is_policy(value: object) -> bool:
     """Whether a ``checksum=`` keyword is meant for us."""
     return isinstance(value, str) and (value in POLICIES or _GIVEN.fullmatch(value) is not None)
@@ -85,14 +96,16 @@ def describe(path: object, *, job: JobPaths, policy: str) -> Described:
 
     `path` is text, bytes or a path object; `policy` one of `POLICIES` or ``sha256:<hex>``.
     """
-    text = path if isinstance(path, str) else _text(path)
-    if _REMOTE.match(text):
+    text = path_text(path)
+    if is_remote(text):
         return _remote(text, policy)
-    absolute = os.path.abspath(text)
+    absolute = absolute_path(text)
     shown = job.shown(absolute)
     attributes: dict[str, Value] = {names.FILE_PATH: clean_text(shown)}
     if attributes[names.FILE_PATH] != shown:
-        attributes[names.ARTIFACT_PATH_BYTES] = os.fsencode(shown)
+        as_bytes = attempt(lambda: os.fsencode(shown), lambda _: None)  # no file can be named so
+        if as_bytes is not None:
+            attributes[names.ARTIFACT_PATH_BYTES] = as_bytes
     try:
         found = os.stat(absolute)
     except (OSError, ValueError) as why:
@@ -100,7 +113,9 @@ def describe(path: object, *, job: JobPaths, policy: str) -> Described:
         if not isinstance(why, FileNotFoundError):
             attributes[names.ARTIFACT_CHECKSUM_PROBLEM] = clean_text(f"{type(why).__name__}: {why}")
         return Described(attributes=attributes, path=absolute, kind="missing")
-    attributes[names.FILE_MODIFIED] = rfc3339(found.st_mtime_ns)
+    modified = attempt(lambda: rfc3339(found.st_mtime_ns), lambda _: "")
+    if modified:  # file systems know times that no calendar does
+        attributes[names.FILE_MODIFIED] = modified
     state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     if stat.S_ISREG(found.st_mode):
         return _file(attributes, absolute, found.st_size, state, policy)
@@ -112,18 +127,28 @@ def describe(path: object, *, job: JobPaths, policy: str) -> Described:
     return Described(attributes=attributes, path=absolute, kind=kind, print=state)
 
 
-def _text(path: object) -> str:
-    """A path object as text; a UPath and its kin give their address."""
+def is_remote(text: str) -> bool:
+    """Whether a path is an address, ``scheme://...``."""
+    return _REMOTE.match(text) is not None
+
+
+def path_text(path: object) -> str:
+    """A path as text; a UPath and its kin give their address. Never raises."""
+    if type(path) is str:
+        return path
+    if isinstance(path, str):
+        return str.__str__(path)
     if isinstance(path, bytes):
         return os.fsdecode(path)
-    said = str(path)
-    if _REMOTE.match(said) or not isinstance(path, os.PathLike):
-        return said
-    return os.fsdecode(os.fspath(path))
+    address = attempt(lambda: str.__str__(str(path)), lambda _: "")
+    # Asked for its address first: to some classes __fspath__ means to fetch the file.
+    if is_remote(address) or not isinstance(path, os.PathLike):
+        return address or said(path)
+    return attempt(lambda: os.fsdecode(os.fspath(path)), lambda _: address or said(path))
 
 
 def _remote(text: str, policy: str) -> Described:
-    address = _SECRET_PARAMETER.sub(r"\1REDACTED", _USERINFO.sub(r"\1", text))
+    address = re.sub(_CONFIDENTIAL, r"\1REDACTED", re.sub(_USERINFO, r"\1", text))
     attributes: dict[str, Value] = {names.FILE_PATH: clean_text(address), names.ARTIFACT_KIND: "remote"}
     if _GIVEN.fullmatch(policy):
         attributes.update(digest_attributes(Digest(method="given", value=policy.lower())))

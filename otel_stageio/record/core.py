@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from otel_stageio.errors import guard
 from otel_stageio.record.logger import level_number
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class StageCore:
     _settings: Settings
     #: False with ``enable_manifest=False``: then no artifact is tracked.
     _tracks: bool
-    #: What get_input_path looked through in vain, by the path that it gave back.
+    #: What get_input_path looked through in vain, by the absolute path that it gave back.
     _searched: dict[str, tuple[str, ...]]
 
     def get_stage_logger(self, log_level: int | str | None = None) -> logging.Logger:
@@ -41,6 +43,11 @@ class StageCore:
         return self._logger
 
     def _find(self, message: str) -> None:
-        """Put a finding of our own among the warnings, and into the log."""
-        self._recorder.warn(message)
-        self._logger.warning("%s", message)
+        """Put a finding of our own among the warnings, and into the log; what the host's handlers raise ends here."""
+        with self._troubled("cannot tell a finding"):
+            self._recorder.warn(message)
+            self._logger.warning("%s", message)
+
+    def _troubled(self, what: str) -> guard:
+        """Keep trouble of our own in `what` away from the caller."""
+        return guard(partial(self._recorder.trouble, what))

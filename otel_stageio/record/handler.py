@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -16,7 +17,9 @@ from opentelemetry import trace
 from otel_stageio import conventions as names
 from otel_stageio.errors import attempt, guard
 from otel_stageio.record import exceptions
-from otel_stageio.record.values import clean_text, plain
+from otel_stageio.record.exceptions import said
+from otel_stageio.record.logger import DEEPEST, handled_by
+from otel_stageio.record.values import plain
 from otel_stageio.views import logline
 
 if TYPE_CHECKING:
@@ -24,14 +27,13 @@ if TYPE_CHECKING:
     from otel_stageio.record.console import Console
     from otel_stageio.record.recorder import Recorder
 
-_DEEPEST = 3
-#: What every stdlib record has; anything else came from ``extra``.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+#: What every stdlib record has; anything else came from ``extra`` or from the host's record factory.
+_STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
 _MAIN_THREAD = "MainThread"
 
 
 def severity(level: int) -> int:
-    """The OpenTelemetry severity number of a stdlib level: 10 is DEBUG (5), 20 INFO (9), a level between lies between."""
+    """The OpenTelemetry severity number of a stdlib level: DEBUG is 5, INFO 9, and a level between lies between."""
     if level < logging.DEBUG:
         return 1
     tens, ones = divmod(min(level, logging.CRITICAL), 10)
@@ -52,7 +54,6 @@ class StageHandler(logging.Handler):
         self.console = console
         self.captured = captured
         self.stage = stage
-        self.logger: logging.Logger | None = None
         self._tag = logline.tag(stage)
         self._clock = logline.LineClock()
         self._depth = threading.local()
@@ -75,13 +76,19 @@ class StageHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record to every place that its level asks for."""
         depth = getattr(self._depth, "value", 0)
-        if depth >= _DEEPEST:
-            self.recorder.trouble(f"log records made by log records, more than {_DEEPEST} deep, were not recorded")
+        if depth >= DEEPEST:
+            self.stop()
             return
         self._depth.value = depth + 1
-        with guard(lambda why: self.recorder.trouble("cannot record a log message", why)):
-            self._emit(record)
-        self._depth.value = depth
+        try:
+            with guard(lambda why: self.recorder.trouble("cannot record a log message", why)):
+                self._emit(record)
+        finally:
+            self._depth.value = depth
+
+    def stop(self) -> None:
+        """Say that a record was not taken, for it is one of a chain of records without end."""
+        self.recorder.trouble(f"log records made by log records, more than {DEEPEST} deep, were not recorded")
 
     def close(self) -> None:
         """Stay open: logging.shutdown and dictConfig close every handler that they know of."""
@@ -89,10 +96,9 @@ class StageHandler(logging.Handler):
     def _emit(self, record: logging.LogRecord) -> None:
         recorder = self.recorder
         at = recorder.clock.now()
-        message = clean_text(attempt(record.getMessage, lambda why: _unformatted(record, why)))
-        attributes = _attributes(record, self.stage)
-        exception = str(attributes.get(names.EXCEPTION_STACKTRACE, ""))
-        level = clean_text(str(record.levelname))
+        message = said(attempt(record.getMessage, lambda why: _unformatted(record, why)))
+        attributes, exception = _attributes(record, "" if self.captured else self.stage, recorder.span_id)
+        level = said(record.levelname)
         shown = f"{record.name}: {message}" if self.captured else message
         line = logline.render(self._clock.text(at), self._tag, logline.tag(level), shown, exception)
         places = recorder.places
@@ -109,47 +115,52 @@ class StageHandler(logging.Handler):
             span_id=_span_id(recorder.trace_id),
         )
         console = self.console
-        if console and record.levelno >= console.level and not self._shown_elsewhere(record):
-            console.write(line, record.levelno)
-
-    def _shown_elsewhere(self, record: logging.LogRecord) -> bool:
-        return bool(self.console and self.logger and self.console.shown_elsewhere(record, self.logger, self))
+        if console and record.levelno >= console.level:
+            # What nobody's logger hands on just now would reach root's handlers at most.
+            own = handled_by(record)
+            kept = own is not None and not own.host_asks(record.levelno)
+            if kept or not console.shown_elsewhere(record, own or logging.getLogger(), self):
+                console.write(line, record.levelno)
 
 
 def _unformatted(record: logging.LogRecord, why: Exception) -> str:
     """Stand for a message with wrong %-arguments, or with one whose ``__str__`` raises."""
-    return f"{plain(record.msg)!s} {plain(record.args)!s} [not formatted: {exceptions.summary(why)}]"
+    return f"{said(record.msg)} {said(record.args)} [not formatted: {exceptions.summary(why)}]"
 
 
-def _attributes(record: logging.LogRecord, stage: str) -> dict[str, Value]:
+def _attributes(record: logging.LogRecord, stage: str, by: str) -> tuple[dict[str, Value], str]:
+    """What the journal tells of a record besides its message, and the traceback and stack below its line."""
     made: dict[str, Value] = {
-        names.CODE_FILE_PATH: clean_text(record.pathname),
-        names.CODE_LINE_NUMBER: record.lineno,
-        names.CODE_FUNCTION_NAME: record.funcName or "",
+        names.CODE_FILE_PATH: said(record.pathname),
+        names.CODE_LINE_NUMBER: plain(record.lineno),
+        names.CODE_FUNCTION_NAME: said(record.funcName or ""),
     }
     if record.threadName != _MAIN_THREAD and record.threadName:
-        made[names.THREAD_NAME] = clean_text(record.threadName)
+        made[names.THREAD_NAME] = said(record.threadName)
     if record.name != stage:
-        made[names.LOGGER] = clean_text(record.name)
-    trace_text = _raised(record, made)
+        made[names.LOGGER] = said(record.name)
+    told = _raised(record, made, by)
     if record.stack_info:
-        stack = clean_text(str(record.stack_info))
-        trace_text = f"{trace_text}\n{stack}" if trace_text else stack
-    if trace_text:
-        made[names.EXCEPTION_STACKTRACE] = trace_text
-    for key in sorted(map(str, vars(record).keys() - _STANDARD)):
-        made[clean_text(key)] = plain(vars(record).get(key))
-    return made
+        stack = said(record.stack_info)
+        told = f"{told}\n{stack}" if told else stack
+    if told:
+        made[names.EXCEPTION_STACKTRACE] = told
+    for key in sorted(vars(record).keys() - _STANDARD, key=said):
+        made[said(key)] = plain(vars(record).get(key))
+    return made, told
 
 
-def _raised(record: logging.LogRecord, made: dict[str, Value]) -> str:
+def _raised(record: logging.LogRecord, made: dict[str, Value], by: str) -> str:
     """The traceback text that the record carries; `made` gets the exception's type and message."""
-    of = record.exc_info
-    raised = of[1] if isinstance(of, tuple) and len(of) > 1 else of
-    if not isinstance(raised, BaseException):
-        return clean_text(str(record.exc_text or ""))
-    made.update(exceptions.describe(raised))
-    exceptions.mark(raised, exceptions.LOGGED)
+    of: object = record.exc_info
+    where = None
+    if isinstance(of, tuple) and len(of) > 1:
+        where = of[2] if len(of) > 2 and isinstance(of[2], TracebackType) else None  # noqa: PLR2004 - sys.exc_info's
+        of = of[1]
+    if not isinstance(of, BaseException):
+        return said(record.exc_text or "")
+    made.update(exceptions.describe(of, where))
+    exceptions.mark(of, exceptions.LOGGED, by)
     return str(made[names.EXCEPTION_STACKTRACE])
 
 

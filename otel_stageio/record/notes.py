@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from otel_stageio import conventions as names
 from otel_stageio.record import exceptions
 from otel_stageio.record.core import StageCore
-from otel_stageio.record.values import clean_text, mapping, plain
+from otel_stageio.record.exceptions import said
+from otel_stageio.record.values import mapping, plain
 
 if TYPE_CHECKING:
     from otel_stageio.model import Value
@@ -18,53 +20,78 @@ class StageNotes(StageCore):
 
     def set_config(self, config: object) -> None:
         """Add configuration: a mapping, Namespace, dataclass, pydantic or OmegaConf object; a later value wins."""
-        made = {names.CONFIG_KEY + key: of for key, of in mapping(config).items()}
-        self._recorder.event(names.CONFIG, made, call="set_config")
+        with self._troubled("cannot record the configuration"):
+            made = {names.CONFIG_KEY + key: of for key, of in mapping(config).items()}
+            self._recorder.event(names.CONFIG, made, call="set_config")
 
     def add_config(self, key: str, value: object) -> None:
         """Add one configuration value; a later one of that key wins."""
-        made = {names.CONFIG_KEY + clean_text(str(key)): plain(value)}
-        self._recorder.event(names.CONFIG, made, call="add_config")
+        with self._troubled("cannot record the configuration"):
+            self._recorder.event(names.CONFIG, {names.CONFIG_KEY + said(key): plain(value)}, call="add_config")
 
     def add_metric(self, name: str, value: float, unit: str = "1") -> None:
         """Put a figure on record; the manifest shows the last one of each name.
 
         `unit` is a UCUM code as OpenTelemetry uses them: ``1`` for a ratio, ``s``, ``By``, ``{segment}``.
         """
-        made: dict[str, Value] = {
-            names.METRIC_NAME: clean_text(str(name)),
-            names.METRIC_VALUE: plain(value),
-            names.METRIC_UNIT: clean_text(str(unit)),
-        }
-        self._recorder.event(names.METRIC, made, call="add_metric")
+        with self._troubled("cannot record a metric"):
+            made: dict[str, Value] = {
+                names.METRIC_NAME: said(name),
+                names.METRIC_VALUE: plain(value),
+                names.METRIC_UNIT: said(unit),
+            }
+            self._recorder.event(names.METRIC, made, call="add_metric")
 
     def add_warning(self, message: object) -> None:
         """Add a warning to the manifest and the span. It is not logged: log it beside, where a person should see it."""
-        body = clean_text(str(plain(message)))
-        self._recorder.event(names.WARNING, {}, call="add_warning", body=body, severity=names.SEVERITY_WARN)
+        with self._troubled("cannot record a warning"):
+            self._recorder.event(
+                names.WARNING, {}, call="add_warning", body=said(message), severity=names.SEVERITY_WARN
+            )
 
     def add_error(self, message: object, exception: BaseException | str | None = None) -> None:
         """Add an error to the manifest and the span, with the exception's type, message and stack trace.
 
         It is not logged, but the traceback is written to stage.log at DEBUG, unless it was logged there already.
         """
-        self._note_error(clean_text(str(plain(message))), exception, call="add_error")
+        self._note_error(said(message), exception, call="add_error")
 
     def set_resources(self, **values: object) -> None:
         """Add to the manifest's ``resources``; what is measured at the end does not replace what is set here."""
-        made = {names.RESOURCE_KEY + clean_text(key): plain(of) for key, of in values.items()}
-        self._recorder.event(names.RESOURCES, made, call="set_resources")
+        with self._troubled("cannot record resources"):
+            made = {names.RESOURCE_KEY + said(key): plain(of) for key, of in values.items()}
+            self._recorder.event(names.RESOURCES, made, call="set_resources")
 
     def _note_error(self, message: str, exception: BaseException | str | None, *, call: str) -> None:
-        made: dict[str, Value] = {}
-        if isinstance(exception, BaseException):
-            made = exceptions.describe(exception)
-            self._write_traceback(exception)
-            exceptions.mark(exception, exceptions.RECORDED)
-        elif exception is not None:
-            made = {names.EXCEPTION_MESSAGE: clean_text(str(plain(exception)))}
-        self._recorder.event(names.ERROR, made, call=call, body=message, severity=names.SEVERITY_ERROR)
+        with self._troubled("cannot record an error"):
+            made: dict[str, Value] = {}
+            if isinstance(exception, BaseException):
+                made = exceptions.describe(exception)
+                self._write_traceback(exception)
+                exceptions.mark(exception, exceptions.RECORDED, self._recorder.span_id)
+            elif exception is not None:
+                made = {names.EXCEPTION_MESSAGE: said(exception)}
+            self._recorder.event(names.ERROR, made, call=call, body=message, severity=names.SEVERITY_ERROR)
 
     def _write_traceback(self, exception: BaseException) -> None:
-        if not exceptions.marked(exception, exceptions.LOGGED):
-            self._logger.debug("%s", exceptions.summary(exception), exc_info=exception)
+        """Put the traceback into stage.log at DEBUG, as from where it was raised; the host's handlers do not see it."""
+        if exceptions.marked(exception, exceptions.LOGGED, self._recorder.span_id):
+            return
+        path, line, function = "", 0, ""
+        where = exception.__traceback__
+        while where is not None:
+            code = where.tb_frame.f_code
+            path, line, function = code.co_filename, where.tb_lineno, code.co_name
+            where = where.tb_next
+        self._logger.write(
+            logging.LogRecord(
+                name=self._logger.name,
+                level=logging.DEBUG,
+                pathname=path,
+                lineno=line,
+                msg="%s",
+                args=(exceptions.summary(exception),),
+                exc_info=(type(exception), exception, exception.__traceback__),
+                func=function,
+            )
+        )

@@ -10,9 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from otel_stageio.errors import OutputPathError
+from otel_stageio.errors import OutputPathError, guard
 from otel_stageio.job import search, status
-from otel_stageio.job.layout import STAGEIO, StageLayout, folder_name
+from otel_stageio.job.layout import MANIFEST, STAGE_LOG, STAGEIO, StageLayout, folder_name
+from otel_stageio.record.artifacts import absolute_path
 from otel_stageio.record.core import StageCore
 
 if TYPE_CHECKING:
@@ -41,37 +42,51 @@ class StagePaths(StageCore):
         `track_input` then records lists every place. An absolute `filename` is given back as it is.
         """
         job = self._opened.layout.job
-        me = (self.stage_number, self.stage_name)
-        found = search.find_input(job, me, filename, from_stage, self._skipped)
-        if not found.exists:
-            self._searched[str(found.path)] = found.looked
-        return found.path
+        with self._job_troubled("cannot look through the job folder"):
+            found = search.find_input(job, self._me, filename, from_stage, self._skipped)
+            if not found.exists:
+                self._searched[absolute_path(str(found.path))] = found.looked
+            return found.path
+        return self.output_base / filename
+
+    @property
+    def _me(self) -> tuple[int, str]:
+        return self.stage_number, self.stage_name
+
+    def _job_troubled(self, what: str) -> guard:
+        """Keep trouble with the job folder away from the caller; where nothing is written that has been said before."""
+        return self._troubled(what) if self._opened.job is not None else guard(lambda _: None)
 
     def get_output_path(self, filename: str | os.PathLike[str]) -> Path:
         """A path inside the stage folder; its parent folders are made.
 
-        Raises OutputPathError where `filename` leads out of the stage folder or into ``.stageio``.
+        Where they cannot be made the path is given back all the same: opening it will say why. Raises OutputPathError
+        where `filename` leads out of the stage folder or into ``.stageio``, or can be no file's name.
         """
         return self._inside(self.stage_dir, filename, "output")
 
     def get_cache_path(self, filename: str | os.PathLike[str]) -> Path:
         """A path inside ``.cache`` of the stage folder; its parent folders are made.
 
-        Raises OutputPathError where `filename` leads out of it.
+        Raises OutputPathError where `filename` leads out of it, or can be no file's name.
         """
         return self._inside(self._opened.layout.cache, filename, "cache")
 
     def _inside(self, folder: Path, filename: str | os.PathLike[str], what: str) -> Path:
         name = os.fspath(filename)
         path = folder / name
-        real, real_folder = os.path.realpath(path), os.path.realpath(folder)
-        inside = real.startswith(real_folder + os.sep) and "\0" not in name
-        if not inside or os.path.relpath(real, real_folder).split(os.sep)[0] == STAGEIO:
+        try:
+            real, real_folder = os.path.realpath(path), os.path.realpath(folder)
+            os.fsencode(real)
+        except ValueError as why:
+            raise OutputPathError(f"{what} path {name!r} can be no file's name: {why}") from None
+        if not _below(real, real_folder) or _below(real, os.path.join(real_folder, STAGEIO), itself=True):
             raise OutputPathError(
                 f"{what} path {name!r} leads to {real}, which is not inside {folder}: "
                 f"give a file name, or a relative path below the stage's folder"
             )
-        os.makedirs(path.parent, exist_ok=True)
+        with self._job_troubled(f"cannot make the folder {path.parent}"):
+            os.makedirs(path.parent, exist_ok=True)
         return path
 
     def save_json(self, data: Any, filename: str | os.PathLike[str]) -> Path:
@@ -80,6 +95,10 @@ class StagePaths(StageCore):
         Raises TypeError for what is no JSON, OutputPathError as `get_output_path`.
         """
         text = json.dumps(data, indent=2, ensure_ascii=False)
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # names of files that are not UTF-8: JSON can escape them, UTF-8 cannot hold them
+            text = json.dumps(data, indent=2)
         path = self.get_output_path(filename)
         with written_beside(path, "w") as file:
             file.write(text)
@@ -89,9 +108,9 @@ class StagePaths(StageCore):
         """Read a JSON file, searched for like `get_input_path`. Raises FileNotFoundError, json.JSONDecodeError."""
         path = self.get_input_path(filename, from_stage)
         if not path.exists():
-            looked = "\n  ".join(self._searched.get(str(path), (str(path),)))
+            looked = "\n  ".join(self._searched.get(absolute_path(str(path)), (str(path),)))
             raise FileNotFoundError(f"input file {os.fspath(filename)!r} was not found; looked at:\n  {looked}")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes())
 
     def save_metadata(self, metadata: dict[str, Any]) -> Path:
         """Write metadata.json; stage, stage_number and timestamp are added to the mapping that was given."""
@@ -111,25 +130,33 @@ class StagePaths(StageCore):
     def copy_to_base(self, filename: str | os.PathLike[str]) -> Path:
         """Copy a file of the stage into the job folder, with its times; the new path is given back.
 
-        A file that is not there is not copied. Raises OutputPathError where `filename` leads out of the stage folder.
+        `filename` is what `get_output_path` takes, or what it gave. A file that is not there is not copied. Raises
+        OutputPathError where `filename` leads out of the stage folder.
         """
         import shutil
 
-        source = self.get_output_path(filename)
-        target = self._inside(self.output_base, filename, "copy")
+        given = Path(filename)
+        below = given.relative_to(self.stage_dir) if given.is_relative_to(self.stage_dir) else given
+        source = self.get_output_path(below)
+        if below.is_absolute():
+            below = Path(os.path.relpath(os.path.realpath(source), os.path.realpath(self.stage_dir)))
+        target = self._inside(self.output_base, below, "copy")
         if source.exists():
             shutil.copy2(source, target)
         return target
 
     def get_all_inputs(self) -> list[Path]:
-        """The files of the previous stage, sorted by name, without what otel-stageio keeps there itself."""
-        previous = search.previous_stage(
-            self._opened.layout.job, (self.stage_number, self.stage_name), self._skipped
-        )
-        if previous is None:
-            return []
-        folder = self.output_base / previous.folder
-        return sorted(path for path in folder.iterdir() if path.name != STAGEIO)
+        """The files of the previous stage, sorted by name, without what otel-stageio keeps there itself.
+
+        Those in its folder, not those in folders below it.
+        """
+        with self._job_troubled("cannot look through the previous stage"):
+            previous = search.previous_stage(self._opened.layout.job, self._me, self._skipped)
+            if previous is not None:
+                folder = self.output_base / previous.folder
+                ours = _is_ours if (folder / STAGEIO).is_dir() else lambda _: False
+                return sorted(path for path in folder.iterdir() if path.is_file() and not ours(path.name))
+        return []
 
     def get_log_path(self, timestamp: str | None = None) -> Path:
         """A path for a log file of the stage's own: ``logs/06_asr_<time>.log``, by default with the local time now."""
@@ -143,14 +170,29 @@ class StagePaths(StageCore):
         stage = StageLayout(self._opened.layout.job, folder.number, folder.name)
         if stage.folder.name != folder.folder:  # "6_asr": somebody else's, it has no journal
             return False
-        with contextlib.suppress(OSError):
+        with self._job_troubled(f"cannot read the record of {folder.folder}"):
             known = status.newest(stage)
             return known is not None and known.status == "skipped"
         return False
 
 
+def _below(path: str, folder: str, *, itself: bool = False) -> bool:
+    return path.startswith(os.path.join(folder, "")) or (itself and path == folder)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file in a stage's folder is a log, the manifest, or one of them that is just being written."""
+    log, ending = os.path.splitext(STAGE_LOG)
+    return name in (STAGE_LOG, MANIFEST) or (name.startswith(f"{log}.") and name.endswith(ending)) or _is_beside(name)
+
+
+def _is_beside(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 @contextlib.contextmanager
 def written_beside(path: Path, mode: str) -> Iterator[IO[Any]]:
+    """Open a file beside `path` that takes its place when the block ends, and is gone where the block raises."""
     beside = path.with_name(f".{os.urandom(6).hex()}.tmp")
     try:
         with open(beside, mode, encoding=None if "b" in mode else "utf-8") as file:

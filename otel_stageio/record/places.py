@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from otel_stageio.errors import guard
 from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES
 from otel_stageio.journal import files
 
@@ -32,13 +33,17 @@ class Places:
 
     def superseded(self) -> bool:
         """Whether a newer attempt of the stage exists, to whom manifest.json belongs now. Raises OSError."""
-        return self._stage.attempts()[-1:] != [self.attempt]
+        return max(self._stage.attempts(), default=0) > self.attempt
 
     def sync(self) -> None:
         """Put the journal and the names in its folder onto the disk. Raises OSError."""
+        refused: list[BaseException] = []
         for file in self._all:
-            file.sync()
+            with guard(refused.append):  # the others are to be safe all the same
+                file.sync()
         files.sync_folder(self.folder)
+        for why in refused:
+            raise why
 
     def close(self) -> None:
         """Give the descriptors back."""

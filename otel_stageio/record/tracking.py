@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
+from otel_stageio.errors import SettingError
 from otel_stageio.record import artifacts
 from otel_stageio.record.digests import Digest
-from otel_stageio.record.hashing import Hasher
+from otel_stageio.record.exceptions import said
 from otel_stageio.record.paths import StagePaths, written_beside
 from otel_stageio.record.values import clean_text, plain
 from otel_stageio.views.artifacts import EVENT_OF
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
 
     from otel_stageio.model import Value
     from otel_stageio.record.artifacts import Described, JobPaths, Print
+    from otel_stageio.record.hashing import Hasher
 
     AnyPath = str | os.PathLike[str]
 
+_numbers = itertools.count(1)
 _NOT_WAITED = "the stage ended before it was computed"
 
 
@@ -45,6 +49,8 @@ class StageTracking(StagePaths):
     _job_paths: JobPaths
     _hasher: Hasher
     _outputs: dict[str, _Tracked]
+    #: The digests that are to come, by role and path: the number of the latest call, whose digest alone counts.
+    _awaited: dict[tuple[str, str], int]
 
     def track_input(self, path: AnyPath, type: str | None = None, /, **metadata: Any) -> None:  # noqa: A002 - the card's word
         """Record a file, folder or remote address that the stage reads.
@@ -56,7 +62,7 @@ class StageTracking(StagePaths):
         """
         described = self._track("input", path, type, metadata)
         if described is not None and described.kind == "missing":
-            looked = self._searched.get(str(path), ())
+            looked = self._searched.get(described.path, ())
             places = "".join(f"\n  looked at {place}" for place in looked)
             shown = str(described.attributes[names.FILE_PATH])
             self._find(clean_text(f"input {shown} is missing{places}"))
@@ -72,36 +78,46 @@ class StageTracking(StagePaths):
     def track_intermediate(
         self,
         path: AnyPath,
-        retained: bool = False,  # noqa: FBT001, FBT002 - the reference card's signature
+        /,
+        retained: bool = False,
         reason: str = "",
         type: str = "intermediate",  # noqa: A002 - the card's word
         **metadata: Any,
     ) -> None:
         """Record a file or folder that is neither: a cache, a temporary file. `retained` says whether it is kept."""
         about: dict[str, Value] = {
-            names.ARTIFACT_RETAINED: bool(retained),
-            names.ARTIFACT_REASON: clean_text(str(plain(reason))),
+            names.ARTIFACT_RETAINED: bool(plain(retained)),
+            names.ARTIFACT_REASON: said(reason),
         }
         self._track("intermediate", path, type, metadata, about)
 
     def track_inputs(
-        self, paths: str | os.PathLike[str] | Iterable[AnyPath], type: str | None = None, /, **metadata: Any  # noqa: A002
-    ) -> list[Path]:
+        self,
+        paths: AnyPath | Iterable[AnyPath],
+        type: str | None = None,  # noqa: A002 - the card's word
+        /,
+        **metadata: Any,
+    ) -> list[Any]:
         """Track several inputs: paths, or a glob pattern (``**`` goes down) relative to the working directory.
 
-        Gives back the paths in the order in which they were tracked; a pattern's are sorted. A pattern that matches
-        nothing is a warning.
+        Gives the paths back: those given as they were given, those that match a pattern as sorted Paths. A pattern
+        that matches nothing is a warning; a path without ``*``, ``?`` and ``[`` and an address stand for themselves.
         """
-        if isinstance(paths, (str, os.PathLike)):
-            pattern = os.fspath(paths)
-            matches = sorted(glob.glob(pattern, recursive=True))
-            if not matches:
-                self._find(clean_text(f"no input matches {pattern}"))
-            paths = matches
-        found = [Path(path) for path in paths]
+        found: list[Any] = self._matches(paths) if isinstance(paths, (str, bytes, os.PathLike)) else list(paths)
         for path in found:
             self.track_input(path, type, **metadata)
         return found
+
+    def _matches(self, pattern: object) -> list[Any]:
+        text = artifacts.path_text(pattern)
+        if artifacts.is_remote(text):
+            return [pattern]
+        if not glob.has_magic(text) or os.path.lexists(text):
+            return [Path(text)]
+        matches = sorted(glob.glob(text, recursive=True))
+        if not matches and self._tracks:
+            self._find(clean_text(f"no input matches {text}"))
+        return [Path(match) for match in matches]
 
     @contextlib.contextmanager
     def open_output(
@@ -116,10 +132,10 @@ class StageTracking(StagePaths):
 
         `mode` is ``"w"`` (UTF-8 text) or ``"wb"``. The file is written beside its place and renamed when the block
         ends; where the block raises, nothing of it stays and nothing is tracked. Raises OutputPathError as
-        `get_output_path`, ValueError for another mode.
+        `get_output_path`, SettingError for another mode.
         """
         if mode not in ("w", "wt", "wb"):
-            raise ValueError(f"open_output writes whole files: mode must be 'w' or 'wb', not {mode!r}")
+            raise SettingError(f"open_output writes whole files: mode must be 'w' or 'wb', not {mode!r}")
         path = self.get_output_path(filename)
         with written_beside(path, mode) as file:
             yield file
@@ -135,30 +151,35 @@ class StageTracking(StagePaths):
     ) -> Described | None:
         if not self._tracks:
             return None
-        if kind is None:
-            kind = metadata.pop("type", "file")
-        policy = self._settings.checksum
-        if artifacts.is_policy(metadata.get("checksum")):
-            policy = metadata.pop("checksum")
-        given: dict[str, Value] = {names.ARTIFACT_ROLE: role, names.ARTIFACT_TYPE: clean_text(str(plain(kind)))}
-        given.update(about or {})
-        given.update({names.ARTIFACT_METADATA + clean_text(key): plain(of) for key, of in metadata.items()})
-        return self._record(role, path, policy, given)
+        with self._troubled(f"cannot track an {role}"):
+            if kind is None:
+                kind = metadata.pop("type", "file")
+            policy = self._settings.checksum
+            if artifacts.is_policy(metadata.get("checksum")):
+                policy = metadata.pop("checksum")
+            given: dict[str, Value] = {names.ARTIFACT_ROLE: role, names.ARTIFACT_TYPE: said(kind)}
+            given.update(about or {})
+            given.update({names.ARTIFACT_METADATA + clean_text(key): plain(of) for key, of in metadata.items()})
+            return self._record(role, path, policy, given)
+        return None
 
     def _record(
         self, role: str, path: object, policy: str, given: dict[str, Value], *, judging: bool = False
     ) -> Described:
         described = artifacts.describe(path, job=self._job_paths, policy=policy)
-        self._recorder.event(EVENT_OF[role], {**described.attributes, **given}, call=f"track_{role}")
         shown = str(described.attributes[names.FILE_PATH])
+        # From here on an earlier digest of this path is out of date.
+        self._awaited.pop((role, shown), None)
+        self._recorder.event(EVENT_OF[role], {**described.attributes, **given}, call=f"track_{role}")
         if role == "output" and described.kind != "remote":
             self._outputs[shown] = _Tracked(described.path, described.print, policy, given)
         if described.later is not None:
-            self._digest_later(f"{role}\0{shown}", described, judging=judging)
+            number = self._awaited[role, shown] = next(_numbers)
+            self._digest_later(f"{role}\0{number}\0{shown}", described, judging=judging)
         return described
 
     def _digest_later(self, key: str, described: Described, *, judging: bool) -> None:
-        if self._recorder.finished:
+        if self._recorder.finished or not self._recorder.owned:  # nobody will come back to it
             self._digested(key, described.later() if described.later else Digest(method="off"))
         elif described.later and (judging or described.kind != "folder" or not key.startswith("output")):
             # A folder that is being written would be read in vain: an output folder's turn comes at the end.
@@ -166,21 +187,30 @@ class StageTracking(StagePaths):
 
     def _digested(self, key: str, digest: Digest) -> None:
         """Record a digest that was made after its call; called by the hashing thread."""
-        role, _, path = key.partition("\0")
-        made: dict[str, Value] = {names.ARTIFACT_ROLE: role, names.FILE_PATH: path}
-        made.update(artifacts.digest_attributes(digest))
+        made = artifacts.digest_attributes(digest)
         if digest.files is not None:
             made[names.ARTIFACT_FILES] = digest.files
         if digest.size is not None and digest.value is not None:
             made[names.FILE_SIZE] = digest.size
-        self._recorder.event(names.DIGEST, made, call="digest")
+        self._settle(key, made)
+
+    def _settle(self, key: str, made: dict[str, Value]) -> None:
+        """Record what became of a digest, unless a later call for this path made it out of date."""
+        role, number, path = key.split("\0", 2)
+        if self._awaited.get((role, path)) != int(number):
+            return
+        self._awaited.pop((role, path), None)
+        with self._troubled("cannot record a digest"):
+            about: dict[str, Value] = {names.ARTIFACT_ROLE: role, names.FILE_PATH: path}
+            self._recorder.event(names.DIGEST, {**about, **made}, call="digest")
 
     def _judge_outputs(self) -> None:
         """Look at every output again: a changed one is recorded anew, a vanished one as missing."""
         for shown, tracked in list(self._outputs.items()):
-            now = _print(tracked.path)
-            if now is None or now != tracked.print or os.path.isdir(tracked.path):
-                self._judge(shown, tracked, now)
+            with self._troubled("cannot judge an output"):
+                now = _print(tracked.path)
+                if now is None or now != tracked.print or os.path.isdir(tracked.path):
+                    self._judge(shown, tracked, now)
 
     def _judge(self, shown: str, tracked: _Tracked, now: Print | None) -> None:
         if now is not None or tracked.print is not None:
@@ -193,13 +223,7 @@ class StageTracking(StagePaths):
         """Let the digests that are under way be made, for at most `wait` seconds; the rest is recorded as not made."""
         late = self._hasher.wait(wait, progress=progress) if wait > 0 else []
         for key in dict.fromkeys([*late, *self._hasher.abandon()]):
-            role, _, path = key.partition("\0")
-            made: dict[str, Value] = {
-                names.ARTIFACT_ROLE: role,
-                names.FILE_PATH: path,
-                names.ARTIFACT_CHECKSUM_PROBLEM: _NOT_WAITED,
-            }
-            self._recorder.event(names.DIGEST, made, call="digest")
+            self._settle(key, {names.ARTIFACT_CHECKSUM_PROBLEM: _NOT_WAITED})
 
 
 def _print(path: str) -> Print | None:

@@ -61,9 +61,25 @@ def ask(folder: str, environ: dict[str, str], timeout: float = 20) -> object:
         probe.close()
 
 
-def children() -> list[str]:
+def all_children() -> set[str]:
     """List the children of this process, zombies included."""
-    return [pid for tasks in Path("/proc/self/task").glob("*/children") for pid in tasks.read_text().split()]
+    return {pid for tasks in Path("/proc/self/task").glob("*/children") for pid in tasks.read_text().split()}
+
+
+#: Children that other tests of this process left, such as the resource tracker of multiprocessing.
+_others: set[str] = set()
+
+
+@pytest.fixture(autouse=True)
+def children_of_others():
+    """Take note of the children that are there before a test."""
+    _others.clear()
+    _others.update(all_children())
+
+
+def children() -> list[str]:
+    """List the children of this process that came with this test, zombies included."""
+    return sorted(all_children() - _others)
 
 
 def test_clean_and_dirty(commit: str, environ: dict[str, str]):

@@ -1,0 +1,705 @@
+"""Inputs, outputs and intermediate files: what the manifest says of them, and when."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from otel_stageio import StageIO
+from otel_stageio import conventions as names
+from otel_stageio.record import artifacts, tracking
+
+if TYPE_CHECKING:
+    from otel_stageio.record.digests import Digest
+
+LARGE = artifacts.SMALL_FILE + 1
+NOT_YET = "not computed yet"
+NOT_WAITED = "the stage ended before it was computed"
+
+
+def sha256(data: bytes) -> str:
+    """The checksum of a content as we write it."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@pytest.fixture
+def io() -> StageIO:
+    """An open stage, number 6, in `out`."""
+    return StageIO("asr", stage_number=6)
+
+
+@pytest.fixture
+def audio(tmp_path) -> Path:
+    """A small file outside of the job."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF")
+    return path
+
+
+# The call.
+
+
+def test_type_is_the_second_argument_before_the_keyword(io, audio, told):
+    """The type is the second argument; a `type` beside it is metadata; alone it is the type; else there is `file`."""
+    output = io.get_output_path("b.wav")
+    output.write_bytes(b"RIFF")
+    io.track_output(output, "audio", format="wav", type="vocals")
+    io.track_input(audio, type="vocals")
+    io.track_input("b")
+    io.finalize()
+    entry = told(io).entry("outputs")
+    assert (entry["type"], entry["format"], entry["metadata"]) == ("audio", "wav", {"type": "vocals"})
+    assert [entry["type"] for entry in told(io).manifest["inputs"]] == ["vocals", "file"]
+
+
+def test_entry_has_path_size_time_checksum_and_metadata(io, audio, told):
+    """An entry holds what the file is and what the call said of it, flat; inside the job its path is relative."""
+    os.utime(audio, (0, 0))
+    output = io.get_output_path("words.json")
+    output.write_text("{}")
+    io.track_input(audio, "audio", language="de", speakers=[1, 2])
+    io.track_output(output, "words")
+    io.finalize()
+    document = told(io).manifest
+    assert document["inputs"] == [
+        {
+            "type": "audio",
+            "path": str(audio),
+            "size_bytes": 4,
+            "modified": "1970-01-01T00:00:00.000000Z",
+            "checksum": sha256(b"RIFF"),
+            "checksum_method": "sha256",
+            "language": "de",
+            "speakers": [1, 2],
+        }
+    ]
+    assert document["outputs"][0]["path"] == "06_asr/words.json"
+
+
+def test_metadata_with_keys_of_ours_is_kept_beside_them(io, audio, told):
+    """A keyword that is also a key of ours stands under the entry's `metadata` and replaces nothing."""
+    keys = ("path", "size_bytes", "kind", "modified", "checksum_method", "retained", "reason", "files", "metadata")
+    mine = {key: f"my {key}" for key in (*keys, "self", "stat_print", "path_bytes")}
+    io.track_input(audio, "audio", **mine)
+    io.track_intermediate(audio, path="my path", checksum="md5:1")
+    io.finalize()
+    document = told(io).manifest
+    (entry,) = document["inputs"]
+    assert entry["path"] == str(audio)
+    assert entry["metadata"] == {key: of for key, of in mine.items() if key != "self"}
+    assert entry["self"] == "my self"
+    assert document["intermediate_files"][0]["metadata"] == {"path": "my path", "checksum": "md5:1"}
+
+
+class Color(Enum):
+    RED = "red"
+
+
+@dataclass
+class Model:
+    name: str
+    beams: int
+
+
+class Odd:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, None),
+        (True, True),
+        (1.5, 1.5),
+        (float("nan"), "NaN"),
+        (2**70, str(2**70)),
+        ("caf\udce9", "caf\\udce9"),
+        (b"\0\xff", "AP8="),
+        (Path("a/b"), "a/b"),
+        (Decimal("1.10"), "1.10"),
+        (Color.RED, "red"),
+        (Model("m", 5), {"name": "m", "beams": 5}),
+        ({"a": {1: [(), {"b": None}]}}, {"a": {"1": [[], {"b": None}]}}),
+        (np.float32(0.5), 0.5),
+        (np.arange(3), [0, 1, 2]),
+        ({3, 1}, [1, 3]),
+    ],
+)
+def test_metadata_of_any_kind(io, audio, told, value, shown):
+    """Metadata of any Python type is recorded faithfully, and is the same in the journal."""
+    io.track_input(audio, value=value, nested=[value])
+    io.finalize()
+    entry = told(io).entry()
+    assert (entry["value"], entry["nested"]) == (shown, [shown])
+
+
+def test_arguments_that_break_when_asked(io, audio, told):
+    """Nothing that is handed in makes the call raise: not a path, a type, a reason nor metadata."""
+    odd = Odd()
+    io.track_input(odd, odd, odd=odd)
+    io.track_output(object())
+    io.track_intermediate(audio, odd, odd, odd, odd=odd)
+    io.track_input(np.array([1, 2]))
+    io.finalize()
+    document = told(io).manifest
+    assert [entry["kind"] for entry in document["inputs"]] == ["missing", "missing"]
+    (entry,) = document["intermediate_files"]
+    assert (entry["retained"], entry["checksum"]) == (True, sha256(b"RIFF"))
+    assert "Odd" in entry["reason"]
+
+
+def test_trouble_of_our_own_never_reaches_the_stage(io, audio, monkeypatch, capsys):
+    """A bug of ours in a call costs the entry: one line on stderr, one entry in `degraded`, and the stage goes on."""
+    monkeypatch.setattr(tracking.artifacts, "describe", lambda *_, **__: 1 / 0)
+    io.track_input(audio)
+    io.track_input(audio)
+    assert io.manifest["degraded"] == ["cannot track an input: ZeroDivisionError: division by zero"]
+    assert capsys.readouterr().err.count("cannot track an input") == 1
+
+
+# Which entry.
+
+
+def test_the_same_file_twice_is_one_entry_updated(io, audio, told):
+    """A file tracked again, by whatever spelling of its path, is updated where it stands, and not doubled."""
+    io.track_input(audio, "audio", first=1)
+    io.track_input("b.wav")
+    audio.write_bytes(b"RIFFRIFF")
+    io.track_input("./x/../a.wav", "sound", second=2)
+    io.finalize()
+    first, second = told(io).manifest["inputs"]
+    assert (first["type"], first["size_bytes"], first["second"], "first" in first) == ("sound", 8, 2, False)
+    assert second["path"].endswith("b.wav")
+
+
+def test_a_link_to_a_tracked_file_is_an_entry_of_its_own(io, audio, told):
+    """A symlink to a tracked file has its own entry with the same content."""
+    Path("latest.wav").symlink_to(audio)
+    io.track_input(audio)
+    io.track_input("latest.wav")
+    io.finalize()
+    first, second = told(io).manifest["inputs"]
+    assert [Path(entry["path"]).name for entry in (first, second)] == ["a.wav", "latest.wav"]
+    assert first["checksum"] == second["checksum"]
+
+
+def test_the_same_file_in_several_roles(io, audio, told):
+    """A file may be input, output and intermediate at once: each role has its entry."""
+    io.track_input(audio, "audio")
+    io.track_output(audio, "audio")
+    io.track_intermediate(audio)
+    io.finalize()
+    document = told(io).manifest
+    assert {len(document[role]) for role in ("inputs", "outputs", "intermediate_files")} == {1}
+
+
+def test_entries_stand_in_the_order_of_first_tracking(io, tmp_path, told):
+    """Entries keep the order in which they were first tracked, whatever is told of them later."""
+    for name in ("c", "a", "b"):
+        (tmp_path / name).write_bytes(bytes(LARGE if name == "c" else 1))
+        io.track_input(name)
+    io.track_input("c", note="again")
+    io.finalize()
+    assert [Path(entry["path"]).name for entry in told(io).manifest["inputs"]] == ["c", "a", "b"]
+
+
+def test_intermediate_files_have_retained_and_reason(io, told):
+    """An intermediate entry says whether it is kept and why; by default it is not, of the type intermediate."""
+    kept, gone = io.get_cache_path("kept"), io.get_cache_path("gone")
+    kept.touch()
+    io.track_intermediate(kept, retained=True, reason="for the next run", type="cache", model="m")
+    io.track_intermediate(gone)
+    io.finalize()
+    first, second = told(io).manifest["intermediate_files"]
+    assert {key: first[key] for key in ("path", "retained", "reason", "type", "model")} == {
+        "path": "06_asr/.cache/kept",
+        "retained": True,
+        "reason": "for the next run",
+        "type": "cache",
+        "model": "m",
+    }
+    assert (second["retained"], second["reason"], second["type"], second["kind"]) == (
+        False,
+        "",
+        "intermediate",
+        "missing",
+    )
+    assert told(io).warnings == []  # an intermediate file may be gone already
+
+
+def test_names_of_every_kind(io, tmp_path, told):
+    """Unicode, newlines and bytes that are not UTF-8 in names are kept; the latter have their bytes beside them."""
+    given = ["gr\u00fc\u00df \U0001f3b5.wav", "two\nlines", "tab\t\x1b[31m", "caf\udce9", "-rf *", " "]
+    for name in given:
+        Path(name).touch()
+        io.track_input(name)
+    io.finalize()
+    entries = told(io).manifest["inputs"]
+    shown = [name.encode("utf-8", "backslashreplace").decode() for name in given]
+    assert [entry["path"] for entry in entries] == [f"{tmp_path}/{name}" for name in shown]
+    assert ["path_bytes" in entry for entry in entries] == [False, False, False, True, False, False]
+    assert {entry["checksum"] for entry in entries} == {sha256(b"")}
+
+
+def test_folders(io, told):
+    """A folder is one entry with the digest over all in it, its number of files and their bytes."""
+    folder = io.get_output_path("model")
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / name).write_bytes(b"123")
+    io.track_output(folder, "model")
+    io.finalize()
+    entry = told(io).entry("outputs")
+    assert (entry["kind"], entry["files"], entry["size_bytes"]) == ("folder", 2, 6)
+    assert (entry["checksum_method"], entry["path"]) == ("sha256-tree", "06_asr/model")
+    assert entry["checksum"].startswith("sha256:")
+
+
+def test_the_stage_folder_itself(io, told):
+    """The stage's own folder can be an output: our records in it are not part of it."""
+    io.track_output(io.stage_dir / "parts")
+    (io.stage_dir / "parts").mkdir()
+    (io.stage_dir / "parts/.stageio").mkdir()
+    (io.stage_dir / "parts/.stageio/x").write_bytes(b"not counted")
+    io.finalize()
+    assert told(io).entry("outputs")["files"] == 0
+
+
+@pytest.mark.timeout(20)
+def test_inputs_that_are_no_files_do_not_block(io, told):
+    """A FIFO and a device are recorded for what they are at once."""
+    os.mkfifo("fifo")
+    for path in ("fifo", "/dev/zero"):
+        io.track_input(path)
+        io.track_output(path)
+    io.finalize()
+    kinds = [(entry["kind"], entry["checksum"], entry["checksum_problem"]) for entry in told(io).manifest["inputs"]]
+    assert kinds == [("fifo", None, "is a fifo"), ("device", None, "is a device")]
+
+
+class Remote(os.PathLike):
+    """A path as universal-pathlib has them."""
+
+    def __str__(self) -> str:
+        return "s3://key:secret@bucket/a.wav"
+
+    def __fspath__(self) -> str:
+        raise AssertionError("this would go to the network")
+
+
+def test_remote_artifacts(io, told):
+    """An address is recorded without its credentials, text or path object, is not looked at, and not judged."""
+    io.track_input("https://me:pw@host/a.wav?sig=abc&n=1", "audio", language="de")
+    io.track_input(Remote(), "audio")
+    io.track_output("s3://bucket/out.json", "words")
+    io.finalize()
+    document = told(io).manifest
+    assert document["inputs"] == [
+        {
+            "type": "audio",
+            "path": "https://host/a.wav?sig=REDACTED&n=1",
+            "kind": "remote",
+            "size_bytes": None,
+            "checksum": None,
+            "language": "de",
+        },
+        {"type": "audio", "path": "s3://bucket/a.wav", "kind": "remote", "size_bytes": None, "checksum": None},
+    ]
+    assert document["outputs"][0]["path"] == "s3://bucket/out.json"
+    assert document["warnings"] == []
+    assert "pw" not in io.manifest_path.read_text()
+    assert all(b"secret" not in path.read_bytes() for path in Path("out").rglob("*.jsonl"))
+
+
+# Several inputs.
+
+
+def test_inputs_of_a_pattern(io, tmp_path, told):
+    """A pattern tracks what it matches, sorted, with ** going down; type and metadata hold for each."""
+    for name in ("b.wav", "a.wav", "deep/er/c.wav", "d.txt"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert io.track_inputs("in/**/*.wav", "audio", language="de") == [
+        Path("in/a.wav"),
+        Path("in/b.wav"),
+        Path("in/deep/er/c.wav"),
+    ]
+    io.finalize()
+    entries = told(io).manifest["inputs"]
+    assert [Path(entry["path"]).name for entry in entries] == ["a.wav", "b.wav", "c.wav"]
+    assert {(entry["type"], entry["language"]) for entry in entries} == {("audio", "de")}
+
+
+def test_inputs_of_a_list(io, audio, told):
+    """Paths of any iterable are tracked in their order and given back as they were given; addresses too."""
+    given = [str(audio), Path("missing"), "s3://b/*.wav"]
+    assert io.track_inputs(iter(given), type="audio") == given
+    io.finalize()
+    entries = told(io).manifest["inputs"]
+    assert [entry.get("kind") for entry in entries] == [None, "missing", "remote"]
+    assert {entry["type"] for entry in entries} == {"audio"}
+
+
+def test_inputs_of_one_path(io, tmp_path, told):
+    """A path alone stands for itself: one with brackets in its name, one that is not there, an address."""
+    Path("take [1].wav").touch()
+    assert io.track_inputs("take [1].wav") == [Path("take [1].wav")]
+    assert io.track_inputs(Path("missing.wav")) == [Path("missing.wav")]
+    assert io.track_inputs("s3://b/*.wav") == ["s3://b/*.wav"]
+    assert io.track_inputs([]) == []
+    io.finalize()
+    entries = told(io).manifest["inputs"]
+    assert [entry.get("kind") for entry in entries] == [None, "missing", "remote"]
+
+
+def test_a_pattern_that_matches_nothing_is_a_warning(io, told):
+    """A pattern without a match tracks nothing and warns."""
+    assert io.track_inputs("in/*.wav", "audio") == []
+    io.finalize()
+    assert told(io).warnings == ["no input matches in/*.wav"]
+
+
+# What is not there, and what changes.
+
+
+def test_a_missing_input_is_recorded_with_a_warning(io, told):
+    """An input that is not there is recorded as missing, and the warning is in the manifest and in the log."""
+    io.track_input("a.wav", "audio")
+    io.finalize()
+    entry = told(io).entry()
+    assert (entry["kind"], entry["size_bytes"], entry["checksum"]) == ("missing", None, None)
+    (warning,) = told(io).warnings
+    assert warning == f"input {entry['path']} is missing"
+    assert told(io).lines == [("WARNING", warning)]
+
+
+def test_a_finding_that_the_hosts_handler_chokes_on(io, told):
+    """A handler of the host that raises does not make a tracking call raise; the finding is on record."""
+
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("host")
+
+    logging.getLogger().addHandler(Raising())
+    io.track_input("a.wav")
+    assert [warning["message"].endswith("a.wav is missing") for warning in io.manifest["warnings"]] == [True]
+    assert io.manifest["degraded"] == ["cannot tell a finding: RuntimeError: host"]
+
+
+def test_an_output_tracked_before_it_is_written(io, told):
+    """An output may be tracked first and written later: at the end it is looked at again, and nothing is missing."""
+    path = io.get_output_path("a.json")
+    io.track_output(path, "words", language="de")
+    path.write_text("{}")
+    io.finalize()
+    entry = told(io).entry("outputs")
+    assert (entry["checksum"], entry["size_bytes"]) == (sha256(b"{}"), 2)
+    assert (entry["type"], entry["language"]) == ("words", "de")
+    assert told(io).warnings == []
+
+
+def test_an_output_that_was_never_made_is_missing_at_the_end(io, told):
+    """Whether an output is missing is judged at finalize, with a warning; before there is none."""
+    io.track_output(io.get_output_path("a.json"))
+    assert io.manifest["warnings"] == []
+    io.finalize()
+    assert told(io).entry("outputs")["kind"] == "missing"
+    assert told(io).warnings == ["06_asr/a.json was tracked as an output and never made"]
+
+
+@pytest.mark.parametrize("status", ["success", "failed"])
+def test_a_changed_output_is_read_again(io, told, status):
+    """An output that changed after it was tracked has at the end what it then holds, also its metadata."""
+    path = io.get_output_path("a.json")
+    path.write_text("{}")
+    io.track_output(path, "words", language="de")
+    path.write_text("[1]")
+    io.finalize(status)
+    entry = told(io).entry("outputs")
+    assert (entry["size_bytes"], entry["checksum"], entry["language"]) == (3, sha256(b"[1]"), "de")
+    assert len(told(io).named(names.OUTPUT)) == 2
+
+
+def test_an_unchanged_output_is_not_read_again(io, told):
+    """An output that stayed as it was is told once."""
+    path = io.get_output_path("a.json")
+    path.write_text("{}")
+    io.track_output(path)
+    io.finalize()
+    assert len(told(io).named(names.OUTPUT)) == 1
+
+
+def test_a_vanished_output_is_recorded_as_such(io, told):
+    """An output that was there and is gone is missing, with a warning that says so."""
+    path = io.get_output_path("a.json")
+    path.write_text("{}")
+    io.track_output(path, "words")
+    path.unlink()
+    io.finalize()
+    entry = told(io).entry("outputs")
+    assert (entry["kind"], entry["type"], entry["checksum"]) == ("missing", "words", None)
+    assert told(io).warnings == ["06_asr/a.json was tracked as an output and is gone"]
+
+
+def test_one_output_that_cannot_be_judged_leaves_the_others(io, monkeypatch):
+    """Trouble of ours with one output at the end does not keep the next one from being judged."""
+    for name in ("a", "b"):
+        io.track_output(io.get_output_path(name))
+        (io.stage_dir / name).touch()
+    real = artifacts.describe
+
+    def describe(path: str, **options: object) -> artifacts.Described:
+        return real(path, **options) if path.endswith("b") else 1 / 0
+
+    monkeypatch.setattr(tracking.artifacts, "describe", describe)
+    io.finalize()
+    assert [entry.get("kind") for entry in io.manifest["outputs"]] == ["missing", None]
+    assert io.manifest["degraded"] == ["cannot judge an output: ZeroDivisionError: division by zero"]
+
+
+def test_an_output_folder_is_read_again_at_the_end(io, told):
+    """What changes deep in an output folder, where its own time tells nothing, is in the digest at the end."""
+    folder = io.get_output_path("model/deep")
+    folder.mkdir()
+    io.track_output(folder.parent)
+    (folder / "a").write_bytes(b"12")
+    io.finalize()
+    entry = told(io).entry("outputs")
+    assert (entry["files"], entry["size_bytes"]) == (1, 2)
+
+
+# Checksums.
+
+
+@pytest.mark.parametrize(
+    ("checksum", "method", "shown"),
+    [
+        ("auto", "sha256", sha256(b"RIFF")),
+        ("sha256", "sha256", sha256(b"RIFF")),
+        ("stat", "stat", None),
+        ("off", "off", None),
+        ("sha256:" + "AB" * 32, "given", "sha256:" + "ab" * 32),
+    ],
+)
+def test_values_of_checksum(audio, told, checksum, method, shown):
+    """Each value of `checksum` that is ours says how; each entry says which digest it has."""
+    io = StageIO("asr", stage_number=6)
+    io.track_input(audio, checksum=checksum)
+    io.finalize()
+    entry = told(io).entry()
+    assert (entry["checksum_method"], entry["checksum"]) == (method, shown)
+    assert ("stat_print" in entry) == (method == "stat")
+    assert "metadata" not in entry
+
+
+@pytest.mark.parametrize("value", ["md5:abc", None, 7, "sha256:short"])
+def test_other_values_of_checksum_are_metadata(io, audio, told, value):
+    """A `checksum` that is none of ours is the user's metadata, and the file is hashed as ever."""
+    io.track_input(audio, checksum=value)
+    io.finalize()
+    entry = told(io).entry()
+    assert (entry["checksum"], entry["metadata"]) == (sha256(b"RIFF"), {"checksum": value})
+
+
+def test_checksum_for_the_whole_job(audio, monkeypatch, tmp_path, told):
+    """The argument wins over STAGEIO_CHECKSUM, that over pyproject.toml; a call's own keyword wins over all."""
+    (tmp_path / "pyproject.toml").write_text('[tool.stageio]\nchecksum = "off"\n')
+    monkeypatch.setattr("__main__.__file__", str(tmp_path / "main.py"), raising=False)
+    found = []
+    for variable, argument in ((None, None), ("stat", None), ("stat", "sha256")):
+        if variable:
+            monkeypatch.setenv("STAGEIO_CHECKSUM", variable)
+        io = StageIO("asr", checksum=argument)
+        io.track_input(audio)
+        io.track_output(audio, checksum="sha256:" + "ab" * 32)
+        io.finalize()
+        document = told(io).manifest
+        found.append((document["inputs"][0]["checksum_method"], document["outputs"][0]["checksum_method"]))
+    assert found == [("off", "given"), ("stat", "given"), ("sha256", "given")]
+
+
+def test_the_digest_of_a_large_file_is_an_event_of_its_own(io, tmp_path, told):
+    """A file of more than 1 MiB is on record at once, its digest comes as an event of its own."""
+    (tmp_path / "a").write_bytes(bytes(LARGE))
+    io.track_input("a", "audio")
+    io.finalize()
+    (digest,) = told(io).named(names.DIGEST)
+    (tracked,) = told(io).named(names.INPUT)
+    assert tracked.attributes[names.ARTIFACT_CHECKSUM_PROBLEM] == NOT_YET
+    assert digest.attributes[names.ARTIFACT_CHECKSUM] == sha256(bytes(LARGE))
+    entry = told(io).entry()
+    assert (entry["checksum"], entry["size_bytes"], entry["type"]) == (sha256(bytes(LARGE)), LARGE, "audio")
+    assert "checksum_problem" not in entry
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Digests of large files wait for `go`; gives the event."""
+    go = threading.Event()
+    real = artifacts.digests.hash_file
+
+    def hash_file(path: str) -> Digest:
+        if os.path.getsize(path) > artifacts.SMALL_FILE:
+            # As a real one does while it reads: it looks whether anybody still wants it.
+            while not go.wait(0.01):
+                if artifacts.digests.watch.tick is not None:
+                    artifacts.digests.watch.tick(0)
+        return real(path)
+
+    monkeypatch.setattr(artifacts.digests, "hash_file", hash_file)
+    yield go
+    go.set()
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_digests_that_are_pending_at_a_failure_are_null_with_the_reason(io, tmp_path, told, slow, status):
+    """A stage that does not succeed waits for no digest: the checksum is null, and the entry says why."""
+    (tmp_path / "a").write_bytes(bytes(LARGE))
+    output = io.get_output_path("b")
+    output.write_bytes(bytes(LARGE))
+    io.track_input("a")
+    io.track_output(output)
+    begun = time.monotonic()
+    io.finalize(status)
+    assert time.monotonic() - begun < 5
+    document = told(io).manifest
+    for entry in (*document["inputs"], *document["outputs"]):
+        assert (entry["checksum"], entry["checksum_problem"]) == (None, NOT_WAITED)
+        assert entry["size_bytes"] == LARGE
+
+
+def test_a_success_waits_no_longer_than_it_may(tmp_path, told, slow, monkeypatch):
+    """STAGEIO_CHECKSUM_WAIT bounds how long a success waits; what is not done by then is null with the reason."""
+    monkeypatch.setenv("STAGEIO_CHECKSUM_WAIT", "0.05")
+    io = StageIO("asr", stage_number=1)
+    (tmp_path / "a").write_bytes(bytes(LARGE))
+    io.track_input("a")
+    io.finalize()
+    assert told(io).entry()["checksum_problem"] == NOT_WAITED
+    assert told(io).manifest["status"] == "success"
+
+
+def test_a_late_digest_does_not_replace_what_was_said_since(io, tmp_path, told, slow):
+    """A file tracked again while it is hashed has the digest of the last call alone."""
+    for name in ("off", "given", "changed"):
+        (tmp_path / name).write_bytes(bytes(LARGE))
+        io.track_input(name)
+    io.track_input("off", checksum="off")
+    io.track_input("given", checksum="sha256:" + "ab" * 32)
+    (tmp_path / "changed").write_bytes(b"small")
+    io.track_input("changed")
+    slow.set()
+    io.finalize()
+    assert [entry["checksum"] for entry in told(io).manifest["inputs"]] == [
+        None,
+        "sha256:" + "ab" * 32,
+        sha256(b"small"),
+    ]
+    assert told(io).named(names.DIGEST) == []
+
+
+def test_a_large_output_that_changes_while_it_is_hashed(io, told, slow):
+    """The digest of an output is that of its content at the end, though it was being hashed when it changed."""
+    path = io.get_output_path("a")
+    path.write_bytes(bytes(LARGE))
+    io.track_output(path)
+    path.write_bytes(b"1" * LARGE)
+    slow.set()
+    io.finalize()
+    assert told(io).entry("outputs")["checksum"] == sha256(b"1" * LARGE)
+
+
+def test_a_large_file_after_the_end_is_hashed_in_the_call(io, tmp_path, told):
+    """What is tracked after finalize is on record whole when the call returns."""
+    (tmp_path / "a").write_bytes(bytes(LARGE))
+    io.finalize()
+    io.track_input("a")
+    assert told(io).entry()["checksum"] == sha256(bytes(LARGE))
+    (warning,) = told(io).manifest["warnings"]
+    assert [each["call"] for each in warning["calls"]] == ["track_input"]
+
+
+# Many at once, and what the span tells.
+
+
+def test_tracking_from_many_threads(io, tmp_path, told):
+    """Threads that track at once lose nothing, and the journal says the same as the manifest."""
+    for number in range(80):
+        (tmp_path / f"{number:02d}").write_bytes(bytes([number]))
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(80):
+            pool.submit(io.track_input, f"{number:02d}", "part", number=number)
+            pool.submit(io.track_output, f"{number:02d}", "part")
+            pool.submit(io.track_input, "00", "part", number=number)
+    io.finalize()
+    document = told(io).manifest
+    assert len(document["inputs"]) == len(document["outputs"]) == 80
+    by_path = {entry["path"]: entry["checksum"] for entry in document["inputs"]}
+    assert by_path == {str(tmp_path / f"{number:02d}"): sha256(bytes([number])) for number in range(80)}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # a stage has a thread, which Python 3.12 minds
+def test_tracking_in_a_forked_child(io, tmp_path, told):
+    """What a child by fork tracks is whole when its call returns, digests of large files included."""
+    (tmp_path / "a").write_bytes(bytes(LARGE))
+    child = os.fork()
+    if child == 0:
+        io.track_input("a", "part")
+        io.track_output("a", "part")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    io.finalize()
+    assert told(io).entry("inputs")["checksum"] == told(io).entry("outputs")["checksum"] == sha256(bytes(LARGE))
+
+
+def test_metadata_too_long_for_a_line(io, audio, told):
+    """Metadata of megabytes is cut in the journal, which says so, and the manifest shows what the journal has."""
+    io.track_input(audio, text="x" * 2_000_000, kept="whole")
+    io.finalize()
+    (event,) = told(io).named(names.INPUT)
+    assert event.attributes[names.CUT] == {names.ARTIFACT_METADATA + "text": 2_000_000}
+    entry = told(io).entry()
+    assert 400_000 < len(entry["text"]) < 2_000_000
+    assert (entry["kept"], entry["checksum"]) == ("whole", sha256(b"RIFF"))
+    (cut,) = told(io).manifest["degraded"]
+    assert "metadata.text (2000000)" in cut
+
+
+def test_every_call_is_on_disk_when_it_returns(io, audio, told):
+    """Each call is in the journal and in `io.manifest` before it returns, the stage still running."""
+    io.track_input(audio)
+    io.track_output("b")
+    io.track_intermediate("c")
+    found = told(io)
+    assert [event.event_name for event in found.events if event.event_name in (names.INPUT, names.OUTPUT)] == [
+        names.INPUT,
+        names.OUTPUT,
+    ]
+    assert [len(io.manifest[role]) for role in ("inputs", "outputs", "intermediate_files")] == [1, 1, 1]
+
+
+def test_artifacts_on_the_span(io, audio, told):
+    """Each artifact is one event of the span with its metadata, scalars as they are; totals are attributes."""
+    io.track_input(audio, "audio", rate=16000, tags=["a"])
+    io.track_intermediate(audio)
+    io.finalize()
+    span = told(io).span
+    (event,) = [event for event in span.events if event.name == names.INPUT]
+    assert event.attributes[names.ARTIFACT_METADATA + "rate"] == 16000
+    assert event.attributes[names.ARTIFACT_METADATA + "tags"] == '["a"]'
+    assert len(span.events) == 2
+    assert (span.attributes["stageio.inputs.count"], span.attributes["stageio.inputs.size"]) == (1, 4)
