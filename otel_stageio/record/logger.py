@@ -83,7 +83,7 @@ class StageLogger(logging.Logger):
             _handling.now = before
 
     def host_asks(self, level: int) -> bool:
-        """Whether records of a level go up to the host's handlers: INFO and above always, lower ones as root's level says.
+        """Whether records of a level go up to the host's handlers: from INFO up always, else as root's level says.
 
         A handler on root mostly has no level of its own, so that ``basicConfig(level=INFO)`` would put DEBUG on the
         console, where it does not belong.

@@ -53,17 +53,17 @@ def describe_process() -> dict[str, Value]:
     version = runtime.version[:3] if runtime.version.releaselevel == "final" else runtime.version
     found: dict[str, Value] = {
         names.HOST_NAME: clean_text(system.nodename),
-        "host.arch": _ARCHITECTURES.get(system.machine, system.machine),
-        "os.type": system.sysname.lower(),
-        "os.version": system.release,
+        names.HOST_ARCH: _ARCHITECTURES.get(system.machine, system.machine),
+        names.OS_TYPE: system.sysname.lower(),
+        names.OS_VERSION: system.release,
         names.PROCESS_PID: os.getpid(),
-        "process.parent_pid": os.getppid(),
-        "process.executable.path": clean_text(sys.executable or ""),
+        names.PROCESS_PARENT_PID: os.getppid(),
+        names.PROCESS_EXECUTABLE_PATH: clean_text(sys.executable or ""),
         names.PROCESS_COMMAND_ARGS: [clean_text(argument) for argument in sys.orig_argv],
-        "process.working_directory": _working_directory(),
-        "process.owner": _owner(),
-        "process.runtime.name": runtime.name,
-        "process.runtime.version": ".".join(map(str, version)),
+        names.PROCESS_WORKING_DIRECTORY: _working_directory(),
+        names.PROCESS_OWNER: _owner(),
+        names.PROCESS_RUNTIME_NAME: runtime.name,
+        names.PROCESS_RUNTIME_VERSION: ".".join(map(str, version)),
     }
     return {name: value for name, value in found.items() if value != ""}
 

@@ -26,7 +26,7 @@ _KEYS: Final = {
     "reason": names.ARTIFACT_REASON,
 }
 RESERVED: Final = frozenset({*_KEYS, "metadata"})
-#: Keys that a digest event brings, all of them at once: what it does not name is gone.
+#: Keys that a digest event brings, all of them at once: what it does not name is gone, but for the method.
 _DIGEST_KEYS: Final = ("checksum", "checksum_method", "checksum_problem", "stat_print")
 
 ROLE_OF: Final = {names.INPUT: "input", names.OUTPUT: "output", names.INTERMEDIATE: "intermediate"}
@@ -55,6 +55,8 @@ def with_digest(before: dict[str, Value], record: LogRecord) -> dict[str, Value]
     """The entry after a digest event: the new digest in the old one's place, size and file count where it has them."""
     digest = {key: record.attributes[_KEYS[key]] for key in _DIGEST_KEYS if _KEYS[key] in record.attributes}
     digest.setdefault("checksum", None)
+    if "checksum_method" in before:  # also where there is no digest in the end: each artifact says what it was to have
+        digest.setdefault("checksum_method", before["checksum_method"])
     made: dict[str, Value] = {}
     for key, of in before.items():
         if key == "checksum":

@@ -19,7 +19,7 @@ SCHEMA_VERSION = "1.0"
 
 #: Attributes of the started event that have a place of their own, and the part that the rest goes to.
 _PARTS = (("host", "host."), ("host", "os."), ("process", "process."))
-_PYTHON = {"process.runtime.name": "implementation", "process.runtime.version": "version"}
+_PYTHON = {names.PROCESS_RUNTIME_NAME: "implementation", names.PROCESS_RUNTIME_VERSION: "version"}
 
 
 def manifest(state: StageState, *, degraded: Iterable[str] = ()) -> dict[str, Any]:

@@ -445,3 +445,24 @@ def test_function_without_an_open_stage_writes_to_the_console_only(tmp_path, cap
     assert shown(capsys.readouterr().err) == LEVELS[2:]
     assert io.stage_log.stat().st_size == size
     assert "[asr] [INFO]" not in io.stage_log.read_text()
+
+
+@pytest.mark.parametrize(("level", "shown"), [(logging.INFO, ["hello"]), (logging.DEBUG, ["detail", "hello"])])
+def test_debug_goes_to_the_host_where_it_asks_for_it(level: int, shown: list[str]):
+    """A host's handler on root gets DEBUG where root's level says so, and INFO in any case; stage.log has both."""
+    seen: list[str] = []
+    host = logging.Handler()
+    host.emit = lambda record: seen.append(record.getMessage())
+    logging.basicConfig(level=level, handlers=[host], force=True)
+    io = StageIO("asr")
+    io.get_stage_logger().debug("detail")
+    io.get_stage_logger().info("hello")
+    assert [text for text in seen if "next free" not in text] == shown
+    assert [line.rpartition("] ")[2] for line in io.stage_log.read_text().splitlines()[-2:]] == ["detail", "hello"]
+
+
+def test_debug_is_shown_once_where_the_console_asks_for_it(capsys: pytest.CaptureFixture[str]):
+    """With log_level DEBUG the console shows DEBUG, also where a host's console handler is not given it."""
+    logging.basicConfig(level=logging.INFO, force=True)
+    StageIO("asr").get_stage_logger("DEBUG").debug("detail")
+    assert capsys.readouterr().err.count("detail") == 1

@@ -332,3 +332,12 @@ def test_trouble_of_our_own_never_reaches_the_stage(io, monkeypatch, capsys):
         "cannot record resources",
     }
     assert len(io.manifest["degraded"]) == 5
+
+
+def test_a_large_configuration_is_whole(told):
+    """A configuration too large for a line is journaled in several events, and the manifest has all of it."""
+    io = StageIO("asr")
+    config = {f"key {number}": "x" * 1024 for number in range(2000)}
+    io.set_config(config)
+    io.finalize()
+    assert told(io).manifest["config"] == config
