@@ -1,8 +1,8 @@
 """Keeping the job manifest: who calls has changed a stage, what others changed since is found by looking.
 
-Under the job's lock the folder is looked through: a stage costs two `stat` calls, and its journal is read again only
-where one of them changed. What was found is kept in .stageio/stages.json, which holds nothing that the journals do not
-and may be deleted at any time.
+Under the job's lock the folder is looked through: a stage costs a list of its attempts and one `stat`, and its journal
+is read again only where one of them changed. What was found is kept in .stageio/stages.json, which holds nothing that
+the journals do not and may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otel_stageio.job import identity, locks, runs, status
 from otel_stageio.job.layout import EVENTS, JobLayout, StageLayout, stage_folders
@@ -27,10 +27,9 @@ LOCK_PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """A stage as it was when it was last looked at."""
+    """A stage as it was when it was last looked at: its newest attempt, and size and time of that one's events."""
 
-    print: tuple[int, int]
-    attempt: int
+    print: tuple[int, int, int]
     summary: Summary
 
 
@@ -66,18 +65,26 @@ def look(job: JobLayout, before: dict[str, _Known]) -> dict[str, _Known]:
 
 
 def _look_at(stage: StageLayout, before: _Known | None) -> _Known | None:
-    inner = os.stat(stage.inner).st_mtime_ns
-    if before is not None:
-        size = os.stat(stage.attempt_dir(before.attempt) / EVENTS).st_size
-        if before.print == (inner, size):
-            return before
-    for attempt in reversed(stage.attempts()):
-        path = stage.attempt_dir(attempt) / EVENTS
-        size = os.stat(path).st_size if path.exists() else 0
+    attempts = stage.attempts()
+    if not attempts:
+        return None
+    seen = _print(stage, attempts[-1])
+    if before is not None and before.print == seen:
+        return before
+    for attempt in reversed(attempts):
         known = status.read_summary(stage, attempt)
         if known is not None:
-            return _Known(print=(inner, size), attempt=attempt, summary=known)
+            return _Known(print=seen, summary=known)
     return None
+
+
+def _print(stage: StageLayout, attempt: int) -> tuple[int, int, int]:
+    """What changes when the attempt says more; taken before it is read, so that nothing said meanwhile is missed."""
+    try:
+        found = os.stat(stage.attempt_dir(attempt) / EVENTS)
+    except FileNotFoundError:
+        return attempt, 0, 0
+    return attempt, found.st_size, found.st_mtime_ns
 
 
 def compose(job: JobLayout, stages: dict[str, Summary], before: dict[str, Any]) -> dict[str, Any] | None:
@@ -102,7 +109,7 @@ def _standing(job: JobLayout) -> dict[str, Any]:
         return {}
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict):
         return document
@@ -117,7 +124,6 @@ def _load_cache(job: JobLayout) -> dict[str, _Known]:
         return {
             folder: _Known(
                 print=tuple(of["print"]),
-                attempt=of["attempt"],
                 summary=Summary(**{**of["summary"], "declared": tuple(of["summary"]["declared"])}),
             )
             for folder, of in document.items()

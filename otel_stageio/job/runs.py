@@ -119,7 +119,21 @@ def _begin(
 
 
 def _pipeline_log(job: JobLayout, number: int, now: int) -> str:
-    """A log of its own for each run, also where two begin within a second."""
+    """A log of its own for each run, also where two begin within a second and the first has not written to it yet."""
     at = time.strftime("%Y%m%d_%H%M%S", time.localtime(now // 1_000_000_000))
     path = f"{LOGS}/99_pipeline_{at}.log"
-    return f"{LOGS}/99_pipeline_{at}_{number:03d}.log" if os.path.exists(job.root / path) else path
+    return f"{LOGS}/99_pipeline_{at}_{number:03d}.log" if _taken(job, number, path) else path
+
+
+def _taken(job: JobLayout, number: int, path: str) -> bool:
+    """Whether the pipeline log `path` is there, or is that of a run before `number`."""
+    if os.path.exists(job.root / path):
+        return True
+    stem = path.removesuffix(".log")
+    for before in reversed(range(1, number)):
+        run = read(job, before)
+        if run is None or not run.pipeline_log.startswith(stem):
+            return False  # of an earlier second, and so are those before it
+        if run.pipeline_log == path:
+            return True
+    return False

@@ -31,6 +31,18 @@ def read_summary(stage: StageLayout, attempt: int) -> Summary | None:
     return known
 
 
+def first_host(stage: StageLayout) -> str:
+    """The host of the stage's first attempt, which has stage.log; empty where none is on record. Raises OSError."""
+    for attempt in stage.attempts():
+        for piece in reader.pieces(str(stage.attempt_dir(attempt) / EVENTS), only=summary.LIFECYCLE):
+            for line in piece.lines:
+                for record in line.records:
+                    known = summary.add(None, record)  # type: ignore[arg-type] # events.jsonl holds log records
+                    if known is not None:
+                        return known.host
+    return ""
+
+
 def newest(stage: StageLayout) -> Summary | None:
     """The newest attempt that left a start on record, with its status as it stands now. Raises OSError."""
     for attempt in reversed(stage.attempts()):
@@ -40,11 +52,17 @@ def newest(stage: StageLayout) -> Summary | None:
     return None
 
 
-def alive(known: Summary, lock: str) -> Summary:
-    """The newest attempt with running turned into abandoned or lost where nobody runs it any more."""
+def alive(known: Summary, lock: str, *, newest: bool = True) -> Summary:
+    """An attempt with running turned into abandoned or lost where nobody runs it any more.
+
+    `lock` is the stage's, which says something of its newest attempt alone.
+    """
     if known.status != names.RUNNING:
         return known
-    return replace(known, status=_liveness(known, lock))
+    if newest:
+        return replace(known, status=_liveness(known, lock))
+    here = known.host == os.uname().nodename  # then the newer one found the lock free
+    return replace(known, status=names.ABANDONED if here else names.LOST)
 
 
 def _liveness(known: Summary, lock: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from otel_stageio.model import LogRecord
+    from otel_stageio.views.summary import Summary
 
 Row = dict[str, Any]
 _LISTS = {"inputs": "input", "outputs": "output", "intermediate_files": "intermediate"}
-_STAGE_KEYS = ("stage", "stage_number", "status", "reason", "run", "run_name", "attempt", "started_at", "completed_at")
+_STAGE_KEYS = (
+    *("stage", "stage_number", "status", "reason", "run", "run_name", "attempt", "started_at", "completed_at"),
+    "duration_seconds",
+)
 _LOG_KEYS = {
     "logger": names.LOGGER,
     "file": names.CODE_FILE_PATH,
@@ -35,10 +40,36 @@ _LOG_KEYS = {
 _OWN = {*_LOG_KEYS.values(), names.LOG_RECORD_UID}
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """An attempt that left a start on record, with its status as it stands now: a dead one is not running."""
+
+    stage: StageLayout
+    number: int
+    summary: Summary
+
+    @property
+    def live(self) -> bool:
+        """Whether it is still being written: a line without its end is then not there yet."""
+        return self.summary.status == names.RUNNING
+
+    def manifest(self) -> Row:
+        """What manifest.json says of it, made from the journal."""
+        document = manifest(attempts.state(self.stage, self.number, live=self.live))
+        if document["status"] == names.RUNNING:
+            document["status"] = self.summary.status
+        return document
+
+    def log_records(self) -> Iterator[LogRecord]:
+        """Its log records in the order in which they were written."""
+        return reader.log_records(str(self.stage.attempt_dir(self.number) / LOG_RECORDS), live=self.live)
+
+
 class Job:
     """A job folder, read anew at every call: what is asked while stages run is as of that moment.
 
-    Rows are mappings of plain values, the same keys for every row of a kind, so ``pandas.DataFrame(job.stages)`` works.
+    Rows are mappings of plain values, the same keys for every row of a kind and metadata besides, so that
+    ``pandas.DataFrame(job.stages)`` works.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -48,8 +79,8 @@ class Job:
         job_id = identity.read_job_id(self._layout)
         if job_id is None:
             raise JobFormatError(
-                f"{self.path} is no job folder: it has no .stageio/job.json. Give the folder that StageIO was given "
-                f"as output_base (by default `out`)"
+                f"{self.path} is no job folder: it has no .stageio/job.json that names a job. Give the folder that "
+                f"StageIO was given as output_base (by default `out`)"
             )
         self.job_id = job_id
 
@@ -60,85 +91,93 @@ class Job:
     @property
     def stages(self) -> list[Row]:
         """The newest attempt of each stage, in the order of the numbers."""
-        return [self._row(stage, numbers[-1]) for stage, numbers in self._known()]
+        return [_stage_row(known[-1]) for known in self._known()]
 
     def attempts(self) -> list[Row]:
         """Every attempt of every stage, the oldest first."""
-        return [self._row(stage, number) for stage, numbers in self._known() for number in numbers]
+        return [_stage_row(attempt) for known in self._known() for attempt in known]
 
     def manifest(self, stage: str) -> Row:
-        """The manifest of the stage's newest attempt, made from the journal. Raises KeyError for an unknown stage."""
-        for layout, numbers in self._known():
-            if stage in (layout.name, layout.folder.name):
-                return self._manifest(layout, numbers[-1])
-        raise KeyError(stage)
+        """The manifest of the stage's newest attempt, made from the journal; with number (``06_asr``) or without.
+
+        Of several stages of that name it is the one with the highest number. Raises KeyError for an unknown stage.
+        """
+        found = [known[-1] for known in self._known(stage)]
+        if not found:
+            raise KeyError(stage)
+        return found[-1].manifest()
 
     def artifacts(self) -> list[Row]:
         """Inputs, outputs and intermediate files of the newest attempt of each stage, in the order of tracking.
 
         Metadata has its own keys; what collided with a key of ours is under ``metadata.<key>``.
         """
-        rows = []
-        for layout, numbers in self._known():
-            document = self._manifest(layout, numbers[-1])
-            for key, role in _LISTS.items():
-                for entry in document[key]:
-                    about = {name: document[name] for name in ("stage", "stage_number", "run", "attempt")}
-                    collided = {f"metadata.{name}": of for name, of in entry.get("metadata", {}).items()}
-                    plain = {name: of for name, of in entry.items() if name != "metadata"}
-                    rows.append({**about, "role": role, **plain, **collided})
-        return rows
+        return [row for known in self._known() for row in _artifact_rows(known[-1].manifest())]
 
     def logs(self, *, stage: str | None = None, level: str | None = None) -> list[Row]:
         """The log records of every attempt, in the order of time; of one stage or one level name where given."""
-        found = []
-        for layout, numbers in self._known():
-            if stage is not None and stage not in (layout.name, layout.folder.name):
-                continue
-            for number in numbers:
-                path = str(layout.attempt_dir(number) / LOG_RECORDS)
-                for record in reader.log_records(path, live=True):
-                    if level is None or record.severity_text == level:
-                        found.append((record.time_unix_nano, _log_row(layout, number, record)))
+        wanted = None if level is None else level.upper()
+        found = [
+            (record.time_unix_nano, _log_row(attempt, record))
+            for known in self._known(stage)
+            for attempt in known
+            for record in attempt.log_records()
+            if wanted is None or record.severity_text == wanted
+        ]
         return [row for _, row in sorted(found, key=lambda each: each[0])]
 
-    def _known(self) -> Iterator[tuple[StageLayout, list[int]]]:
-        """Every stage that left a start on record, with its attempts that did."""
+    def _known(self, name: str | None = None) -> Iterator[list[_Attempt]]:
+        """The attempts on record of every stage, or of those of that name; none of these lists is empty."""
         for folder in stage_folders(self.path):
             stage = StageLayout(self._layout, folder.number, folder.name)
             if stage.folder.name != folder.folder:  # "6_asr": somebody else's, ours is 06_asr
                 continue
-            numbers = [number for number in stage.attempts() if status.read_summary(stage, number)]
-            if numbers:
-                yield stage, numbers
-
-    def _manifest(self, stage: StageLayout, attempt: int) -> Row:
-        """The manifest of an attempt, with the status as it stands: a dead attempt is not running."""
-        document = manifest(attempts.state(stage, attempt, live=True))
-        known = status.read_summary(stage, attempt)
-        if known is not None and document["status"] == names.RUNNING:
-            newest = stage.attempts()[-1] == attempt
-            document["status"] = status.alive(known, str(stage.lock)).status if newest else names.ABANDONED
-        return document
-
-    def _row(self, stage: StageLayout, attempt: int) -> Row:
-        document = self._manifest(stage, attempt)
-        row: Row = {key: document.get(key) for key in _STAGE_KEYS}
-        row["duration_seconds"] = document["duration_seconds"]
-        row["folder"] = stage.folder.name
-        row.update({key: len(document[key]) for key in (*_LISTS, "warnings", "errors")})
-        row.update({key: document[key] for key in ("trace_id", "span_id")})
-        row["host"] = document["host"].get("name")
-        row["pid"] = document["process"].get("pid")
-        return row
+            if name is not None and name not in (folder.name, folder.folder):
+                continue
+            known = list(_attempts(stage))
+            if known:
+                yield known
 
 
-def _log_row(stage: StageLayout, attempt: int, record: LogRecord) -> Row:
+def _attempts(stage: StageLayout) -> Iterator[_Attempt]:
+    on_disk = stage.attempts()
+    for number in on_disk:
+        known = status.read_summary(stage, number)
+        if known is not None:
+            yield _Attempt(stage, number, status.alive(known, str(stage.lock), newest=number == on_disk[-1]))
+
+
+def _stage_row(attempt: _Attempt) -> Row:
+    document = attempt.manifest()
+    row: Row = {key: document.get(key) for key in _STAGE_KEYS}
+    row["folder"] = attempt.stage.folder.name
+    row.update({key: len(document[key]) for key in (*_LISTS, "warnings", "errors")})
+    row.update({key: document[key] for key in ("trace_id", "span_id")})
+    row["host"] = document["host"].get("name")
+    row["pid"] = document["process"].get("pid")
+    return row
+
+
+def _artifact_rows(document: Row) -> Iterator[Row]:
+    about = {name: document[name] for name in ("stage", "stage_number", "run", "attempt")}
+    for key, role in _LISTS.items():
+        for entry in document[key]:
+            row = {**about, "role": role}
+            metadata = dict(entry.get("metadata", {}))
+            for name, of in entry.items():
+                if name in row:  # the user's word for it: ours says which stage this is
+                    metadata[name] = of
+                elif name != "metadata":
+                    row[name] = of
+            yield {**row, **{f"metadata.{name}": of for name, of in metadata.items()}}
+
+
+def _log_row(attempt: _Attempt, record: LogRecord) -> Row:
     row: Row = {
         "timestamp": rfc3339(record.time_unix_nano),
-        "stage": stage.name,
-        "stage_number": stage.number,
-        "attempt": attempt,
+        "stage": attempt.stage.name,
+        "stage_number": attempt.stage.number,
+        "attempt": attempt.number,
         "level": record.severity_text,
         "severity_number": record.severity_number,
         "message": record.body,
@@ -165,8 +204,7 @@ def open_jobs(root: str | os.PathLike[str]) -> list[Job]:
     os.listdir(root)
     found = []
     for folder, below, _ in os.walk(root):
-        layout = JobLayout(Path(folder))
-        if layout.job_json.exists():
+        if JobLayout(Path(folder)).job_json.exists():
             found.append(Job(folder))
             below.clear()
         below[:] = sorted(name for name in below if not name.startswith("."))

@@ -6,6 +6,7 @@ a manifest of 100,000 files is then rewritten seldom, and rewriting stays below 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
 BEAT = 10.0
 _PAUSE = 1.0
 _COST_FACTOR = 50
+#: Seconds that `close` waits for a rewrite under way.
+_PATIENCE = 5.0
 
 
 class Background:
     """Calls `beat` every ten seconds while the stage is open and `refresh` after changes, on a daemon thread.
 
-    Both are called from that thread alone and must not raise. All methods may be called from any thread.
+    Both are called from that thread alone and must not raise. All methods may be called from any thread; `poke` from
+    signal handlers and finalizers too.
     """
 
     def __init__(self, *, beat: Callable[[], None], refresh: Callable[[], None]) -> None:
@@ -30,7 +34,10 @@ class Background:
         self._refresh = refresh
         self._dirty = False
         self._open = True
-        self._wake = threading.Event()
+        # A bare lock that is held until there is news: releasing it is one step, so that a signal handler may poke in
+        # the middle of a poke, where the lock inside a threading.Event would wait for itself.
+        self._news = threading.Lock()
+        self._news.acquire()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -48,15 +55,20 @@ class Background:
         self._dirty = True
         if self._thread is None and not self._open:
             self.start()  # a call after the end: one more refresh, then the thread is gone again
-        self._wake.set()
+        self._wake()
 
-    def close(self) -> bool:
-        """The stage has ended: no more heartbeats, and the thread leaves. True where a refresh was still owed."""
+    def close(self) -> None:
+        """The stage has ended: no more heartbeats; the thread is gone, its last rewrite done, when this returns."""
         self._open = False
-        self._thread = None
-        owed, self._dirty = self._dirty, False
-        self._wake.set()
-        return owed
+        thread, self._thread = self._thread, None
+        self._dirty = False
+        self._wake()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_PATIENCE)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was released before: there is news already
+            self._news.release()
 
     def _run(self) -> None:
         me = threading.current_thread()
@@ -68,17 +80,21 @@ class Background:
             if self._dirty:
                 due = min(due, rewritten + pause)
             if due > now:
-                self._wake.wait(due - now)
-                self._wake.clear()
+                self._news.acquire(timeout=due - now)
                 continue
             if self._dirty and rewritten + pause <= now:
                 self._dirty = False
                 self._refresh()
                 rewritten = time.monotonic()
                 pause = max(_PAUSE, _COST_FACTOR * (rewritten - now))
-                if not self._open and not self._dirty:
-                    self._thread = None
-                    return
+                if not self._open:
+                    self._leave(me)
             if self._open and beaten + BEAT <= now:
                 self._beat()
                 beaten = now
+
+    def _leave(self, me: threading.Thread) -> None:
+        """End the thread of a call after the end, unless another call came meanwhile and counts on it."""
+        self._thread = None
+        if self._dirty and self._thread is None:
+            self._thread = me

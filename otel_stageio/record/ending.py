@@ -37,7 +37,7 @@ def header(opened: Opened) -> str:
     )
 
 
-def attributes(  # noqa: PLR0913 - the ways to end, all by keyword
+def attributes(
     status: str,
     *,
     reason: object,
@@ -52,10 +52,10 @@ def attributes(  # noqa: PLR0913 - the ways to end, all by keyword
     the last error on record.
     """
     made: dict[str, Value] = {names.STATUS: status}
-    said = None if reason is None else clean_text(str(plain(reason)))
+    said = "" if reason is None else exceptions.said(reason)
     if status == names.FAILED:
         made[names.ERROR_TYPE] = exceptions.type_name(raised) if raised is not None else error_type or "_OTHER"
-        said = said or _known_reason(raised, extra, state)
+        said = said or _known_reason(raised, extra, state) or ""
     if said:
         made[names.REASON] = said
     made.update({names.EXTRA_KEY + clean_text(key): plain(of) for key, of in extra.items()})
@@ -65,8 +65,9 @@ def attributes(  # noqa: PLR0913 - the ways to end, all by keyword
 def _known_reason(raised: BaseException | None, extra: Mapping[str, Any], state: StageState) -> str | None:
     if raised is not None:
         return exceptions.summary(raised)
-    if extra.get("error"):
-        return clean_text(str(plain(extra["error"])))
+    given = exceptions.said(extra.get("error", ""))
+    if given and extra["error"] is not None:
+        return given
     return str(state.errors[-1]["message"]) if state.errors else None
 
 

@@ -19,15 +19,29 @@ if TYPE_CHECKING:
 
 
 class OpenStage(Protocol):
-    """What has to be known of a stage to end it."""
+    """What has to be known of a stage to end it. None of these calls raises."""
 
     @property
     def stage_name(self) -> str:
         """Its name without number."""
         ...
 
+    @property
+    def stage_number(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def folder(self) -> str:
+        """Its folder as an absolute path."""
+        ...
+
     def get_stage_logger(self, log_level: int | str | None = None) -> logging.Logger:
         """Its logger."""
+        ...
+
+    def writes(self) -> bool:
+        """Whether the calling thread is in the middle of a record of this stage; asked by a signal handler."""
         ...
 
     def close_failed(self, reason: str, *, error_type: str = "") -> None:
@@ -48,6 +62,8 @@ class OpenStage(Protocol):
 
 
 _open: dict[int, OpenStage] = {}
+#: In a forked child: the stages that are open in its parent. They are the parent's to end, the child may log to them.
+_inherited: list[OpenStage] = []
 #: The stage that ended last: an exception after its success is about it, if about any.
 _last: list[OpenStage] = []
 #: Stages with calls after their end that manifest.json does not show yet.
@@ -64,7 +80,7 @@ def register(stage: OpenStage, *, sigterm: bool) -> None:
         _registered = True
     if not getattr(sys.excepthook, "__stageio__", False):
         sys.excepthook = _chained(sys.excepthook)
-    if sigterm and threading.current_thread() is threading.main_thread():
+    if sigterm and _in_main_thread():
         _install_sigterm()
 
 
@@ -82,13 +98,19 @@ def owe(stage: OpenStage) -> None:
 
 
 def paid(stage: OpenStage) -> None:
-    """The manifest is up to date again."""
+    """The manifest is being brought up to date."""
     _owed.pop(id(stage), None)
 
 
+def open_stages(name: str) -> list[OpenStage]:
+    """The stages of that name that are open in this process, the newest first."""
+    return [stage for stage in list(reversed(_open.values())) if stage.stage_name == name]
+
+
 def open_stage(name: str) -> OpenStage | None:
-    """The stage of that name that is open in this process; the newest of several."""
-    return next((stage for stage in reversed(_open.values()) if stage.stage_name == name), None)
+    """The stage of that name that is open in this process, or was when it was forked; the newest of several."""
+    inherited = [stage for stage in reversed(_inherited) if stage.stage_name == name]
+    return next(iter([*open_stages(name), *inherited]), None)
 
 
 def close_all(reason: str = "not finalized", *, error_type: str = "") -> None:
@@ -99,20 +121,31 @@ def close_all(reason: str = "not finalized", *, error_type: str = "") -> None:
 
 def _at_exit() -> None:
     close_all()
+    _pay()
+
+
+def _pay() -> None:
     for stage in list(_owed.values()):
         stage.refresh()
 
 
+# Exceptions that nobody caught.
+
+
 def _chained(before: Any) -> Any:
     def hook(kind: type[BaseException], raised: BaseException, where: TracebackType | None) -> None:
-        _uncaught(raised)
-        before(kind, raised, where)
+        try:
+            _uncaught(raised)
+        finally:
+            before(kind, raised, where)
 
     hook.__stageio__ = True  # type: ignore[attr-defined] # tells our hook from any other
     return hook
 
 
 def _uncaught(raised: BaseException) -> None:
+    if hasattr(sys, "ps1"):  # a slip at Python's prompt, where the process goes on
+        return
     if _open:
         for stage in list(reversed(_open.values())):
             stage.close_raised(raised)
@@ -120,28 +153,102 @@ def _uncaught(raised: BaseException) -> None:
         _last[0].contradict(raised)
 
 
+# SIGTERM. Python runs a handler between any two steps of the main thread, so also in the middle of a record, or of a
+# view that is being written under a lock. Acting there would write the end before the record that it interrupts, or
+# wait for itself: the signal is noted, and acted upon as soon as the main thread comes out of what it is in.
+
+#: How many `undisturbed` blocks the main thread is in.
+_holds = 0
+#: A SIGTERM came and waits to be acted upon. Read by the recorder after every record.
+pending = False
+_acting = False
+
+
+class undisturbed:  # noqa: N801 - used as a statement: ``with undisturbed():``
+    """Let SIGTERM wait until the block is done. For work of bounded time; nothing changes in other threads."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Begin."""
+        global _holds  # noqa: PLW0603 - of the main thread alone
+        if _in_main_thread():
+            _holds += 1
+
+    def __exit__(self, *_: object) -> None:
+        """Act upon a SIGTERM that came meanwhile."""
+        global _holds  # noqa: PLW0603 - of the main thread alone
+        if _in_main_thread():
+            _holds -= 1
+            settle()
+
+
+def settle() -> None:
+    """Act upon a SIGTERM that waits, if the main thread calls this and is not in the middle of something."""
+    global _acting  # noqa: PLW0603 - so that a second SIGTERM does not begin again
+    if not pending or _acting or _holds or not _in_main_thread():
+        return
+    if any(stage.writes() for stage in list(_open.values())):
+        return
+    _acting = True
+    try:
+        close_all("killed (SIGTERM)", error_type="SIGTERM")
+        _pay()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _on_sigterm(_number: int, _frame: object) -> None:
+    global pending  # noqa: PLW0603 - what a signal handler can leave behind
+    pending = True
+    settle()
+
+
 def _install_sigterm() -> None:
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+    # The kernel keeps SIGTERM from process 1 of a container unless it has a handler: having one would end a program
+    # that goes on today.
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and os.getpid() != 1:
         signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def _restore_sigterm() -> None:
-    here = threading.current_thread() is threading.main_thread()
-    if here and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+    if _in_main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _on_sigterm(number: int, _frame: object) -> None:
-    close_all("killed (SIGTERM)", error_type="SIGTERM")
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+def _in_main_thread() -> bool:
+    return threading.get_ident() == threading.main_thread().ident
+
+
+# Forked children. Until the handler is undone there, a SIGTERM to the child would be taken by Python and forgotten:
+# `process.start(); process.terminate()` would not end it. So it is kept back while a fork is under way.
+
+_forking_thread = threading.local()
+
+
+def _fork_begins() -> None:
+    if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        _forking_thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _fork_ends() -> None:
+    mask = getattr(_forking_thread, "mask", None)
+    if mask is not None:
+        _forking_thread.mask = None
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _forked() -> None:
+    global pending, _acting, _holds  # noqa: PLW0603 - the parent's
+    pending = _acting = False
+    _holds = 0
+    _inherited.extend(_open.values())
     _open.clear()
     _owed.clear()
     _last.clear()
     _restore_sigterm()
+    _fork_ends()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(before=_fork_begins, after_in_parent=_fork_ends, after_in_child=_forked)

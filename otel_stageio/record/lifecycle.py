@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
-from otel_stageio.errors import StatusError, guard
+from otel_stageio.errors import StatusError
 from otel_stageio.job import registry
 from otel_stageio.record import ending, exceptions, exits
 from otel_stageio.record.notes import StageNotes
@@ -14,6 +15,7 @@ from otel_stageio.record.tracking import StageTracking
 from otel_stageio.record.values import plain
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping
     from types import TracebackType
 
@@ -34,42 +36,60 @@ class StageLifecycle(StageTracking, StageNotes):
     _background: Background
     _usage: UsageMeter
     _git: GitProbe | None
+    #: Held by whoever asks git: the background thread does, and the end. A signal handler may end what it interrupts.
+    _asking_git: threading.RLock
     _capture: Capture | None
     #: Whether manifest.json is written at the end: finalize's ``save_manifest``.
     _saves: bool
 
-    def finalize(self, status: str = "success", save_manifest: bool = True, **extra: Any) -> None:  # noqa: FBT001, FBT002 - the card's signature
+    def finalize(self, status: str = "success", save_manifest: bool = True, **extra: Any) -> None:
         """End the stage as ``success``, ``failed`` or ``skipped``; the first call decides.
 
         `reason` says why, at the top of the manifest; any other keyword goes into its ``extra``. Within an ``except``
-        block ``failed`` records the exception that is being handled, once. ``save_manifest=False`` writes no
-        manifest.json; the journal has the end. ``success`` waits for checksums under way, at most
-        ``STAGEIO_CHECKSUM_WAIT`` seconds. A later call changes nothing but is on record. Logging goes on working.
+        block ``failed`` records the exception that is being handled, once. ``save_manifest=False`` leaves no
+        manifest.json, neither this one nor that of the running stage; the journal has the end. ``success`` waits for
+        checksums under way, at most ``STAGEIO_CHECKSUM_WAIT`` seconds. A later call changes nothing but is on record.
+        Logging goes on working.
 
         Raises StatusError for any other status; the stage then stays open.
         """
-        if status not in names.FINAL_STATUSES:
+        asked: object = status
+        known = next((each for each in names.FINAL_STATUSES if isinstance(asked, str) and each == asked), None)
+        if known is None:
             raise StatusError(
                 f"finalize(status={status!r}): unknown status; use one of {', '.join(map(repr, names.FINAL_STATUSES))}"
             )
         reason = extra.pop("reason", None)
-        handled = sys.exc_info()[1] if status == names.FAILED else None
-        self._finish(status, reason=reason, raised=handled, extra=extra, save=save_manifest)
+        handled = sys.exc_info()[1] if known == names.FAILED else None
+        self._finish(known, reason=reason, raised=handled, extra=extra, save=bool(save_manifest))
 
     def close_failed(self, reason: str, *, error_type: str = "") -> None:
-        """End the stage as failed without waiting for anything; the process or somebody else's call ends it."""
-        self._finish(names.FAILED, reason=reason, error_type=error_type)
+        """End the stage as failed, where it is open, without waiting for anything; something else than it ends it."""
+        with self._troubled("cannot end the stage"):
+            if not self._recorder.finished:
+                self._finish(names.FAILED, reason=reason, error_type=error_type)
 
     def close_raised(self, raised: BaseException) -> None:
         """End the stage as failed by an exception that nobody caught."""
-        self._finish(names.FAILED, raised=raised)
+        with self._troubled("cannot end the stage"):
+            self._finish(names.FAILED, raised=raised)
 
     def contradict(self, raised: BaseException) -> None:
-        """An exception that nobody caught came after the stage's success: the record of success is not the last word."""
-        if self._recorder.summary is not None and self._recorder.summary.succeeded and self._recorder.owned:
-            self._finish(names.FAILED, raised=raised, call="uncaught exception")
+        """An exception that nobody caught came after the stage's success, which then is not the last word."""
+        with self._troubled("cannot record an exception"):
+            if self._recorder.summary is not None and self._recorder.summary.succeeded and self._recorder.owned:
+                self._finish(names.FAILED, raised=raised, call="uncaught exception")
 
-    def _finish(  # noqa: PLR0913 - the ways to end, all by keyword
+    @property
+    def folder(self) -> str:
+        """The stage's folder as an absolute path."""
+        return os.path.abspath(self._opened.layout.folder)
+
+    def writes(self) -> bool:
+        """Whether the calling thread is in the middle of a record: a signal handler then has to wait."""
+        return self._recorder.writes()
+
+    def _finish(
         self,
         status: str,
         *,
@@ -80,59 +100,78 @@ class StageLifecycle(StageTracking, StageNotes):
         save: bool = True,
         call: str = "finalize",
     ) -> None:
-        told = raised is not None and not exceptions.marked(raised, exceptions.RECORDED)
+        recorder = self._recorder
+        told = raised is not None and not exceptions.marked(raised, exceptions.RECORDED, recorder.span_id)
         if raised is not None and told:
             self._note_error(exceptions.summary(raised), raised, call=call)
         about = ending.attributes(
-            status, reason=reason, raised=raised, error_type=error_type, extra=extra or {}, state=self._recorder.state
+            status, reason=reason, raised=raised, error_type=error_type, extra=extra or {}, state=recorder.state
         )
-        recorder = self._recorder
+        if recorder.owned and not recorder.finished:
+            self._wind_up(waits=status == names.SUCCESS)
+            if recorder.finish({**about, **self._measured()}):
+                self._saves = save
+                self._close()
+                return
         if recorder.finished:
             # Told once: the error before it is the same call.
             recorder.event(names.FINISHED, about, call="" if told else call)
             self._update_job()
-            return
-        if not recorder.owned:
-            recorder.event(names.WARNING, {}, call="finalize", body="finalize in a forked child was ignored")
-            return
-        self._saves = save
-        with guard(lambda why: recorder.trouble("cannot settle the artifacts", why)):
+        else:
+            recorder.warn("finalize in a forked child was ignored")
+
+    def _wind_up(self, *, waits: bool) -> None:
+        """Bring to an end what is still under way, for as long as a success may wait."""
+        with self._troubled("cannot settle the artifacts"):
             self._judge_outputs()
-            self._settle_digests(
-                wait=self._settings.checksum_wait if status == names.SUCCESS else 0, progress=self._progress
-            )
-        self._note_git(_GIT_PATIENCE if status == names.SUCCESS else 0)
-        measured: dict[str, Value] = {
-            names.RESOURCE_KEY + key: of
-            for key, of in self._usage.read().items()
-            if key not in recorder.state.resources
-        }
-        if recorder.finish({**about, **measured}):
-            self._close()
+            self._settle_digests(wait=self._settings.checksum_wait if waits else 0, progress=self._progress)
+        self._note_git(_GIT_PATIENCE if waits else 0)
+
+    def _measured(self) -> dict[str, Value]:
+        with self._troubled("cannot measure the stage's resources"):
+            known = self._recorder.state.resources
+            return {names.RESOURCE_KEY + key: of for key, of in self._usage.read().items() if key not in known}
+        return {}
 
     def _close(self) -> None:
-        """Put everything onto the disk and let go: views, lock, hooks."""
-        recorder = self._recorder
+        """Put everything onto the disk and let go: views, lock, hooks. SIGTERM waits until it is done."""
+        with exits.undisturbed():
+            try:
+                self._write_views()
+            except BaseException:
+                exits.owe(self)  # interrupted: the end of the process writes them
+                raise
+            finally:
+                self._let_go()
+
+    def _write_views(self) -> None:
         self._background.close()
-        recorder.sync()
+        exits.paid(self)
+        self._recorder.sync()
         if self._saves:
-            recorder.rewrite_manifest(sync=True)
+            self._recorder.rewrite_manifest(sync=True)
+        else:
+            self._recorder.remove_manifest()
         self._update_job()
-        if self._git is not None:
-            self._git.close()
+
+    def _let_go(self) -> None:
+        with self._troubled("cannot end git"):
+            if self._git is not None:
+                self._git.close()
         if self._capture is not None:
             self._capture.stop()
         if self._opened.lock is not None:
             self._opened.lock.release()
-        recorder.close()
+        self._recorder.close()
         exits.unregister(self)
 
     def _note_git(self, patience: float) -> None:
-        if self._git is None:
+        if self._git is None or self._recorder.finished or not self._recorder.owned:
             return
-        found = self._git.result(patience)
-        if found is not None and not self._recorder.state.git:
-            self._recorder.event(names.GIT, dict(found), call="git")
+        with self._asking_git, self._troubled("cannot ask git"):
+            found = self._git.result(patience)
+            if found is not None and not self._recorder.state.git:
+                self._recorder.event(names.GIT, dict(found), call="git")
 
     def _progress(self, done: int, total: int, seconds: float) -> None:
         self._logger.info("%s", ending.progress(done, total, seconds))
@@ -140,7 +179,7 @@ class StageLifecycle(StageTracking, StageNotes):
     def _update_job(self) -> None:
         job = self._opened.job
         if job is not None and self._recorder.owned:
-            with guard(lambda why: self._recorder.trouble("cannot write the job manifest", why)):
+            with exits.undisturbed(), self._troubled("cannot write the job manifest"):
                 registry.update(job)
 
     # With and decorators.
@@ -158,7 +197,7 @@ class StageLifecycle(StageTracking, StageNotes):
         """
         if isinstance(raised, SystemExit):
             code = raised.code
-            if code is None or code == 0:
+            if code is None or (isinstance(code, int) and code == 0):  # what else equals 0 is printed, and exits with 1
                 raised = None
             else:
                 if not self._recorder.finished or self._recorder.state.status == names.SUCCESS:
@@ -174,7 +213,7 @@ class StageLifecycle(StageTracking, StageNotes):
 
     def refresh(self) -> None:
         """Bring manifest.json up to date now, instead of with the next interim rewrite."""
+        exits.paid(self)
         if self._saves:
             self._note_git(0)
             self._recorder.rewrite_manifest()
-        exits.paid(self)

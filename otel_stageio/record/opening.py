@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StageRunningError
-from otel_stageio.job import identity, locks, numbers, runs, status
+from otel_stageio.job import attempts, identity, locks, numbers, runs, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.journal import encode, files
 from otel_stageio.record import provenance
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: One for each process: tells the records of two processes of one service apart.
 _instance = (os.getpid(), os.urandom(8).hex())
-#: Job folders and runs that this process takes part in: within one process a pipeline is not started again.
+#: Jobs, by id, and runs that this process takes part in: within one process a pipeline is not started again.
 _joined: set[tuple[str, int]] = set()
 
 
@@ -51,12 +51,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A stage that is open. `layout` gives paths as the caller gave the job folder; `job` is absolute.
+    """A stage that is open. `layout` and `log` give paths as the caller gave the job folder; `job` is absolute.
 
     Where nothing is written, `job` and `lock` are None.
     """
 
     layout: StageLayout
+    log: Path
     recorder: Recorder
     resolved: Resolved
     job: JobLayout | None = None
@@ -69,19 +70,24 @@ class Opened:
 
 def open_silent(request: Request) -> Opened:
     """Open a stage of which nothing is written: paths, console, and a manifest in memory."""
-    resolved = numbers.resolve(
-        JobLayout(request.root), request.text, number=request.number, declared=request.declared, claim=False
-    )
+    resolved = _resolved_unseen(request)
     recorder = Recorder(
         None, trace_id=os.urandom(16).hex(), span_id=os.urandom(8).hex(), tail="", report=request.report
     )
-    opened = Opened(
-        layout=StageLayout(JobLayout(request.root), resolved.number, resolved.name),
-        recorder=recorder,
-        resolved=resolved,
-    )
+    layout = StageLayout(JobLayout(request.root), resolved.number, resolved.name)
+    opened = Opened(layout=layout, log=layout.log, recorder=recorder, resolved=resolved)
     _start(opened, request, job_id="", run=None)
     return opened
+
+
+def _resolved_unseen(request: Request) -> Resolved:
+    """The stage's number without a claim; where the job folder cannot even be read, the one that is next by order."""
+    job = JobLayout(request.root)
+    try:
+        return numbers.resolve(job, request.text, number=request.number, declared=request.declared, claim=False)
+    except OSError:
+        places = [place for place, _ in numbers.declared_stages(request.declared)]
+        return numbers.Resolved(number=1 + max(places, default=0), name=request.text, how="claimed")
 
 
 def open_attempt(request: Request) -> Opened:
@@ -92,6 +98,7 @@ def open_attempt(request: Request) -> Opened:
     the folder cannot be written.
     """
     job = JobLayout(Path(os.path.abspath(request.root)))
+    identity.read_job_id(job)  # before the first write: a folder of a newer format is left as it is
     resolved = numbers.resolve(job, request.text, number=request.number, declared=request.declared)
     job_id = identity.job_id(job)
     stage = StageLayout(job, resolved.number, resolved.name)
@@ -99,40 +106,51 @@ def open_attempt(request: Request) -> Opened:
     files.make_folders(str(job.logs_dir))
     lock, warnings = _lock(stage)
     try:
-        return _open_locked(request, stage, resolved, job_id, lock, warnings)
+        return _open_locked(request, stage, resolved, job_id, lock=lock, warnings=warnings)
     except BaseException:
         if lock is not None:
             lock.release()
         raise
 
 
-def _open_locked(  # noqa: PLR0913 - the parts of an opened stage, each known by now
+def _open_locked(
     request: Request,
     stage: StageLayout,
     resolved: Resolved,
     job_id: str,
+    *,
     lock: locks.StageLock | None,
     warnings: list[str],
 ) -> Opened:
     run = runs.join(
         stage.job,
         name=request.settings.run,
-        done=lambda number: _done(stage, number),
+        done=lambda number: (job_id, number) not in _joined and _done(stage, number),
         host=os.uname().nodename,
         resource=lambda number: _resource(request, job_id, number),
     )
-    _joined.add((str(stage.job.root), run.run))
+    _joined.add((job_id, run.run))
     attempt = _claim_attempt(stage)
-    places = Places(stage, attempt, pipeline_log=str(_pipeline_log(stage.job, run)), with_manifest=request.manifest)
+    log = _stage_log(stage)
+    places = Places(
+        stage,
+        attempt,
+        stage_log=str(stage.folder / log),
+        pipeline_log=str(_pipeline_log(stage.job, run)),
+        with_manifest=request.manifest,
+    )
     recorder = Recorder(
         places,
         trace_id=run.trace_id,
         span_id=os.urandom(8).hex(),
         tail=encode.tail(identity.SCOPE, _resource(request, job_id, run.run)),
         report=request.report,
+        reread=lambda: attempts.state(stage, attempt, live=True),
     )
+    layout = StageLayout(JobLayout(request.root), stage.number, stage.name)
     opened = Opened(
-        layout=StageLayout(JobLayout(request.root), stage.number, stage.name),
+        layout=layout,
+        log=layout.folder / log,
         recorder=recorder,
         resolved=resolved,
         job=stage.job,
@@ -157,10 +175,11 @@ def _lock(stage: StageLayout) -> tuple[locks.StageLock | None, list[str]]:
         return lock, []
     holder = lock.owner or {}
     if holder.get("host", owner["host"]) != owner["host"]:
-        return None, [
+        beside = (
             f"the stage seems to run on host {holder['host']} as well (pid {holder.get('pid')}, "
             f"since {holder.get('since')}); this attempt goes on beside it"
-        ]
+        )
+        return None, [beside]
     who = f"process {holder.get('pid', 'unknown')}"
     if holder.get("pid") == os.getpid():
         who += " (this one)"
@@ -176,8 +195,6 @@ def _done(stage: StageLayout, run: int) -> bool:
 
     Called with the stage's lock held: an attempt without an end is dead.
     """
-    if (str(stage.job.root), run) in _joined:
-        return False
     for attempt in reversed(stage.attempts()):
         known = status.read_summary(stage, attempt)
         if known is not None and known.run == run:
@@ -190,6 +207,13 @@ def _claim_attempt(stage: StageLayout) -> int:
     while not files.claim_folder(str(stage.attempt_dir(number))):
         number += 1
     return number
+
+
+def _stage_log(stage: StageLayout) -> str:
+    """The name of the stage's log; a host that did not make the first attempt has one of its own there, too."""
+    host = os.uname().nodename
+    log = stage.log.name
+    return log if status.first_host(stage) in ("", host) else f"{stage.log.stem}.{host}{stage.log.suffix}"
 
 
 def _pipeline_log(job: JobLayout, run: Run) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from otel_stageio.errors import guard
@@ -9,13 +10,17 @@ from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES
 from otel_stageio.journal import files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otel_stageio.job.layout import StageLayout
 
 
 class Places:
     """The files of one attempt. Nothing is opened before its first line."""
 
-    def __init__(self, stage: StageLayout, attempt: int, *, pipeline_log: str, with_manifest: bool) -> None:
+    def __init__(
+        self, stage: StageLayout, attempt: int, *, stage_log: str, pipeline_log: str, with_manifest: bool
+    ) -> None:
         """Name the files of attempt `attempt` of a stage."""
         self._stage = stage
         self.attempt = attempt
@@ -23,7 +28,7 @@ class Places:
         self.events = files.AppendFile(f"{self.folder}/{EVENTS}")
         self.logs = files.AppendFile(f"{self.folder}/{LOG_RECORDS}")
         self.traces = files.AppendFile(f"{self.folder}/{TRACES}")
-        self.stage_log = files.AppendFile(str(stage.log))
+        self.stage_log = files.AppendFile(stage_log)
         self.pipeline_log = files.AppendFile(pipeline_log)
         self.manifest = str(stage.manifest) if with_manifest else None
 
@@ -34,6 +39,21 @@ class Places:
     def superseded(self) -> bool:
         """Whether a newer attempt of the stage exists, to whom manifest.json belongs now. Raises OSError."""
         return max(self._stage.attempts(), default=0) > self.attempt
+
+    def write_manifest(self, make: Callable[[], bytes], *, sync: bool) -> None:
+        """Write manifest.json, if the stage has one and it belongs to this attempt. Raises OSError."""
+        if self.manifest is None:
+            return
+        data = make()
+        if not self.superseded():
+            files.replace(self.manifest, data, sync=sync)
+            if sync:
+                files.sync_folder(os.path.dirname(self.manifest))
+
+    def remove_manifest(self) -> None:
+        """Remove manifest.json, if it belongs to this attempt. Raises OSError."""
+        if self.manifest is not None and not self.superseded():
+            files.remove(self.manifest)
 
     def sync(self) -> None:
         """Put the journal and the names in its folder onto the disk. Raises OSError."""

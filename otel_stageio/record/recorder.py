@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import guard
 from otel_stageio.journal import encode, files, limits
 from otel_stageio.model import LogRecord
+from otel_stageio.record import exits
 from otel_stageio.record.clock import Clock
+from otel_stageio.record.drift import Drift
 from otel_stageio.record.values import clean_text
 from otel_stageio.views import manifest, span, summary
 from otel_stageio.views.state import StageState
@@ -27,13 +30,9 @@ if TYPE_CHECKING:
     from otel_stageio.record.places import Places
     from otel_stageio.views.summary import Summary
 
-_SEVERITY_TEXT = {
-    names.SEVERITY_DEBUG: "DEBUG",
-    names.SEVERITY_INFO: "INFO",
-    names.SEVERITY_WARN: "WARNING",
-    names.SEVERITY_ERROR: "ERROR",
-    names.SEVERITY_FATAL: "CRITICAL",
-}
+_LEVELS = {names.SEVERITY_INFO: "INFO", names.SEVERITY_WARN: "WARNING", names.SEVERITY_ERROR: "ERROR"}
+#: What is found out beside the calls, and so is no call, when it comes after the end.
+_FOUND = frozenset({names.DIGEST, names.GIT})
 _living: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
@@ -48,10 +47,12 @@ class Recorder:
         span_id: str,
         tail: str,
         report: Callable[[str], None],
+        reread: Callable[[], StageState] | None = None,
     ) -> None:
         """Begin with no record; the first one should be the started event.
 
-        `tail` ends every line (scope and resource), `report` takes one line about trouble of our own.
+        `tail` ends every line (scope and resource), `report` takes one line about trouble of our own, `reread` folds
+        what is on disk, for the end of a stage that others wrote to as well.
         """
         self.places = places
         self.trace_id = trace_id
@@ -65,17 +66,24 @@ class Recorder:
         self.owner = os.getpid()
         self._tail = tail
         self._report = report
+        self._reread = reread
         self._lock = threading.RLock()
-        self._rewriting = threading.Lock()
+        self._rewriting = threading.RLock()
+        self._depth = 0
+        self._drift = Drift(places.events.path, places.logs.path) if places else Drift()
+        self._closed = False
+        #: The disk refused a record: this process then knows more than the journal does.
+        self._refused = False
         self._said: set[str] = set()
         self._common: dict[str, Value] = {}
         self._writer = os.urandom(6).hex()
         self._count = 0
+        self._folding = guard(partial(self.trouble, "cannot keep a record for the manifest"))
         _living.add(self)
 
     # Records.
 
-    def event(  # noqa: PLR0913 - the parts of an event; all but the name by keyword
+    def event(
         self,
         name: str,
         attributes: dict[str, Value],
@@ -85,26 +93,17 @@ class Recorder:
         severity: int = names.SEVERITY_INFO,
     ) -> None:
         """Put an event of the stage on record. `call` is what the user called; it is told once the stage has ended."""
-        with self._lock:
-            if self.state.finished is not None:
-                attributes[names.LATE] = call
-            self._take(self._event(name, attributes, body, severity), self.places.events if self.places else None)
-        self.on_change()
-
-    def _event(self, name: str, attributes: dict[str, Value], body: Value, severity: int) -> LogRecord:
-        return LogRecord(
-            time_unix_nano=self.clock.now(),
-            severity_number=severity,
-            severity_text=_SEVERITY_TEXT[severity],
-            event_name=name,
+        self._put(
+            self.places.events if self.places else None,
+            attributes,
+            "" if name in _FOUND else call,
+            name=name,
             body=body,
-            attributes=self._signed(attributes),
-            trace_id=self.trace_id,
-            span_id=self.span_id,
-            flags=1,
+            severity=severity,
+            level=_LEVELS[severity],
         )
 
-    def log(  # noqa: PLR0913 - the parts of a log record
+    def log(
         self,
         *,
         at: int,
@@ -115,37 +114,83 @@ class Recorder:
         span_id: str = "",
     ) -> None:
         """Put a log record on record, in the journal; the log files are the handler's."""
-        with self._lock:
-            self._take(
-                LogRecord(
-                    time_unix_nano=at,
-                    severity_number=severity,
-                    severity_text=level,
-                    body=message,
-                    attributes=self._signed(attributes),
-                    trace_id=self.trace_id,
-                    span_id=span_id or self.span_id,
-                    flags=1,
-                ),
-                self.places.logs if self.places else None,
-            )
+        self._put(
+            self.places.logs if self.places else None,
+            attributes,
+            at=at,
+            body=message,
+            severity=severity,
+            level=level,
+            span_id=span_id,
+        )
+
+    def _put(self, file: files.AppendFile | None, attributes: dict[str, Value], call: str = "", **about: Any) -> None:
+        try:
+            with self._lock:
+                self._drift.stale |= self._depth > 0
+                self._depth += 1
+                done = False
+                try:
+                    if call and self.state.finished is not None:
+                        attributes[names.LATE] = call
+                    record = self._record(attributes, **about)
+                    self._take(record, file)
+                    done = True
+                finally:
+                    self._depth -= 1
+                    self._drift.stale |= not done
+        finally:
+            if exits.pending:
+                exits.settle()
         self.on_change()
+
+    def _record(
+        self,
+        attributes: dict[str, Value],
+        *,
+        severity: int,
+        level: str,
+        body: Value,
+        at: int | None = None,
+        name: str = "",
+        span_id: str = "",
+    ) -> LogRecord:
+        """Make a record, signed: the lock is held."""
+        self._count += 1
+        attributes[names.LOG_RECORD_UID] = f"{self._writer}-{self._count}"
+        attributes.update(self._common)
+        return LogRecord(
+            time_unix_nano=self.clock.now() if at is None else at,
+            severity_number=severity,
+            severity_text=level,
+            event_name=name,
+            body=body,
+            attributes=attributes,
+            trace_id=self.trace_id,
+            span_id=span_id or self.span_id,
+            flags=1,
+        )
 
     def warn(self, message: str) -> None:
         """Put a finding of our own among the stage's warnings."""
-        self.event(names.WARNING, {}, call="warning", body=message, severity=names.SEVERITY_WARN)
+        self.event(names.WARNING, {}, call="", body=message, severity=names.SEVERITY_WARN)
 
     def finish(self, attributes: dict[str, Value]) -> bool:
         """Write the stage's end and its span; False where it has ended already or this is a forked child."""
-        with self._lock:
+        with exits.undisturbed(), self._lock:
             if self.finished or not self.owned:
                 return False
+            self._settle_fold()
             failed = attributes[names.STATUS] == names.FAILED
             severity = names.SEVERITY_ERROR if failed else names.SEVERITY_INFO
             self.event(names.FINISHED, attributes, call="finalize", severity=severity)
-            made = span.span(self.state)
-            if made is not None and self.places:
-                self._write(self.places.traces, encode.span_line(made, self._tail))
+            first = self.state.finished
+            if first is not None and first.attributes[names.LOG_RECORD_UID] != attributes[names.LOG_RECORD_UID]:
+                return False  # a signal handler was faster
+            with guard(partial(self.trouble, "cannot write the stage's span")):
+                made = span.span(self.state)
+                if made is not None and self.places:
+                    self._write(self.places.traces, encode.span_line(made, self._tail))
         return True
 
     @property
@@ -158,27 +203,57 @@ class Recorder:
         """Whether this process opened the stage; a child by fork did not."""
         return os.getpid() == self.owner
 
-    def _signed(self, attributes: dict[str, Value]) -> dict[str, Value]:
-        self._count += 1
-        attributes[names.LOG_RECORD_UID] = f"{self._writer}-{self._count}"
-        attributes.update(self._common)
-        return attributes
-
     def _take(self, record: LogRecord, file: files.AppendFile | None) -> None:
         if file is not None:
             line = encode.log_line(record, self._tail)
             if len(line) > limits.RECORD_LIMIT:
                 record = limits.fit(record)
                 line = encode.log_line(record, self._tail)
+            self._drift.written += len(line)
             self._write(file, line)
-        self.summary = summary.add(self.summary, record)
-        self.state.apply(record)
+        self._fold(record)
+
+    def _fold(self, record: LogRecord) -> None:
+        with self._folding:
+            self.summary = summary.add(self.summary, record)
+            self.state.apply(record)
+
+    def writes(self) -> bool:
+        """Whether the calling thread, in a signal handler, has interrupted itself in the middle of a record."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._depth > 0
+        finally:
+            self._lock.release()
+
+    def _settle_fold(self) -> None:
+        """Fold the journal anew where it may hold more than this process knows of, or in another order."""
+        if self._reread is None or self._refused or not self._drift.happened():
+            return
+        with guard(partial(self.trouble, "cannot read the journal again")):
+            found = self._reread()
+            self.state = found if found.started is not None else self.state
+
+    def forking(self) -> None:
+        """Prepare for a child by fork, which shares the journal."""
+        if self.owned and not self._closed and self._lock.acquire(timeout=1.0):
+            try:
+                self._drift.forking()
+            finally:
+                self._lock.release()
 
     # Trouble.
 
     def _write(self, file: files.AppendFile, line: bytes) -> None:
-        with guard(lambda why: self.trouble(f"cannot write {file.path}", why)):
+        with guard(lambda why: self._refuse(file, why)):
             file.write(line)
+            if self._closed:  # after the end each record opens its file for itself: stages of one process may be many
+                file.close()
+
+    def _refuse(self, file: files.AppendFile, why: BaseException) -> None:
+        self._refused = True
+        self.trouble(f"cannot write {file.path}", why)
 
     def write_text(self, file: files.AppendFile, text: str) -> None:
         """Append a line to a log file; trouble is reported once and never raised."""
@@ -191,57 +266,66 @@ class Recorder:
 
     def trouble(self, what: str, why: BaseException | None = None) -> None:
         """Report trouble of our own, each kind once: one line on stderr, one entry in the manifest's ``degraded``."""
-        if what in self._said:
-            return
-        self._said.add(what)
+        with self._lock:
+            if what in self._said:
+                return
+            self._said.add(what)
         text = what if why is None else f"{what}: {type(why).__name__}: {why}"
         self._report(text)
+        text = clean_text(text)
         with self._lock:
-            record = self._event(names.DEGRADED, {}, clean_text(text), names.SEVERITY_WARN)
-            try:
+            record = self._record({}, name=names.DEGRADED, severity=names.SEVERITY_WARN, level="WARNING", body=text)
+            refused: list[BaseException] = []
+            with guard(refused.append):
                 if self.places:
                     self.places.events.write(encode.log_line(record, self._tail))
+                    if self._closed:
+                        self.places.events.close()
                 self.state.apply(record)
-            except OSError:  # the disk refuses this too: then the manifest alone can tell
-                self.degraded.append(clean_text(text))
+            if refused:  # the disk refuses this too: then the manifest alone can tell
+                self.degraded.append(text)
+        self.on_change()
 
     # Views.
-
-    def manifest(self) -> dict[str, Any]:
-        """The manifest of this moment. Its parts are the fold's own: read, do not change."""
-        with self._lock:
-            return manifest.manifest(self.state, degraded=self.degraded)
 
     def dump_manifest(self) -> bytes:
         """The manifest of this moment as the bytes of its file."""
         with self._lock:
-            return manifest.dump(manifest.manifest(self.state, degraded=self.degraded))
+            document = manifest.manifest(self.state, degraded=self.degraded)
+            # Of its own, so that nobody waits for the text of a long one: entries are replaced, never changed.
+            document = {key: of.copy() if isinstance(of, (dict, list)) else of for key, of in document.items()}
+        return manifest.dump(document)
 
     def rewrite_manifest(self, *, sync: bool = False) -> None:
         """Bring manifest.json up to date, if there is one and this process may write it."""
-        if self.places is None or self.places.manifest is None or not self.owned:
-            return
-        with self._rewriting, guard(lambda why: self.trouble("cannot write the manifest", why)):
-            if self.places.superseded():
-                return
-            files.replace(self.places.manifest, self.dump_manifest(), sync=sync)
+        if self.places and self.owned:
+            with exits.undisturbed(), self._rewriting, guard(partial(self.trouble, "cannot write the manifest")):
+                self.places.write_manifest(self.dump_manifest, sync=sync)
+
+    def remove_manifest(self) -> None:
+        """Leave no manifest.json: the one that said running while the stage ran would say so for ever."""
+        if self.places and self.owned:
+            with exits.undisturbed(), self._rewriting, guard(partial(self.trouble, "cannot remove the manifest")):
+                self.places.remove_manifest()
 
     def sync(self) -> None:
         """Have everything written so far put onto the disk."""
         if self.places:
-            with guard(lambda why: self.trouble("cannot sync the journal", why)):
+            with guard(partial(self.trouble, "cannot sync the journal")):
                 self.places.sync()
 
     def close(self) -> None:
-        """Give the descriptors back; a later record opens the files again."""
+        """Give the descriptors back; a later record opens its file for itself."""
         if self.places:
             with self._lock:
+                self._closed = True
                 self.places.close()
 
     def forked(self) -> None:
         """Become the recorder of a child by fork: a writer of its own, locks that no other thread holds."""
         self._lock = threading.RLock()
-        self._rewriting = threading.Lock()
+        self._rewriting = threading.RLock()
+        self._depth = 0
         self._writer = os.urandom(6).hex()
         self._count = 0
         self._common = {names.PROCESS_PID: os.getpid()}
@@ -252,9 +336,14 @@ def _nothing() -> None:
     """Stand for a background thread that there is not."""
 
 
+def _forking() -> None:
+    for recorder in list(_living):
+        recorder.forking()
+
+
 def _forked() -> None:
     for recorder in list(_living):
         recorder.forked()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(before=_forking, after_in_child=_forked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -40,11 +41,11 @@ class StageIO(StageLifecycle):
     ``output_base`` and ``job_dir`` (the same), ``stage_log``, ``manifest_path``, ``logs_dir``.
     """
 
-    def __init__(  # noqa: PLR0913 - the reference card's signature and what goes beyond it, by keyword
+    def __init__(
         self,
         stage_name: str,
         output_base: str | os.PathLike[str] | None = None,
-        enable_manifest: bool = True,  # noqa: FBT001, FBT002 - the reference card's signature
+        enable_manifest: bool = True,
         *,
         stage_number: int | None = None,
         stages: Iterable[str] | None = None,
@@ -76,6 +77,7 @@ class StageIO(StageLifecycle):
         self._usage = UsageMeter.start()
         self._searched = {}
         self._outputs = {}
+        self._awaited = {}
         self._tracks = enable_manifest
         self._saves = True
         root = Path(output_base if output_base is not None else self._settings.job_dir or "out")
@@ -98,7 +100,7 @@ class StageIO(StageLifecycle):
         self.stage_number = layout.number
         self.output_base = self.job_dir = layout.job.root
         self.stage_dir = layout.folder
-        self.stage_log = layout.log
+        self.stage_log = self._opened.log
         self.manifest_path = layout.manifest
         self.logs_dir = layout.job.logs_dir
         self._recorder = self._opened.recorder
@@ -108,7 +110,15 @@ class StageIO(StageLifecycle):
             self.stage_name, StageHandler(self._recorder, stage=self.stage_name, console=self._console)
         )
         self._git = self._probe_git()
-        self._begin()
+        self._asking_git = threading.RLock()
+        self._background = Background(beat=self._beat, refresh=self.refresh)
+        self._capture = None
+        try:
+            self._begin()
+        except BaseException:  # interrupted: the stage can be opened again
+            self._background.close()
+            self._let_go()
+            raise
 
     # Opening.
 
@@ -116,13 +126,15 @@ class StageIO(StageLifecycle):
         if self._settings.mode == "off":
             return open_silent(request)
         self._supersede(request)
-        try:
-            return open_attempt(request)
-        except OSError as why:
+
+        def tell(why: BaseException) -> None:
             self._console.report(
                 f"cannot write the job folder {request.root}: {why}; stage {request.text!r} runs without a record"
             )
-            return open_silent(request)
+
+        with guard(tell):
+            return open_attempt(request)
+        return open_silent(request)
 
     @staticmethod
     def _supersede(request: Request) -> None:
@@ -130,31 +142,34 @@ class StageIO(StageLifecycle):
         shell = sys.modules.get("IPython")
         if shell is None or shell.get_ipython() is None:
             return
-        former = exits.open_stage(split_name(request.text)[1])
-        if former is not None:
-            former.close_failed("superseded")
+        number, name = split_name(request.text)
+        number = number if request.number is None else request.number
+        root = os.path.realpath(request.root)
+        for former in exits.open_stages(name):
+            here = os.path.realpath(os.path.dirname(former.folder)) == root
+            if here and number in (None, former.stage_number):
+                former.close_failed("superseded")
 
     def _probe_git(self) -> GitProbe | None:
         if self._opened.job is None:
             return None
-        main = getattr(sys.modules.get("__main__"), "__file__", None)
-        folder = os.path.dirname(os.path.abspath(main)) if main else os.getcwd()
-        probe: GitProbe | None = None
-        with guard(lambda why: self._recorder.trouble("cannot ask git", why)):
-            probe = GitProbe.start(folder, environ=surroundings.environment())
-        return probe
+        with self._troubled("cannot ask git"):
+            main = getattr(sys.modules.get("__main__"), "__file__", None)
+            folder = os.path.dirname(os.path.abspath(main)) if main else os.getcwd()
+            return GitProbe.start(folder, environ=surroundings.environment())
+        return None
 
     def _begin(self) -> None:
         opened = self._opened
-        self._background = Background(beat=self._beat, refresh=self.refresh)
         if opened.job is not None:
             self._recorder.write_header(ending.header(opened))
             self._recorder.rewrite_manifest()
             self._update_job()
             self._background.start()
             self._recorder.on_change = self._changed
-        exits.register(self, sigterm=self._settings.sigterm)
-        self._capture = Capture.start(self._recorder, self.stage_name) if self._settings.capture == "root" else None
+        exits.register(self, sigterm=self._settings.sigterm and opened.job is not None)
+        if self._settings.capture == "root":
+            self._capture = Capture.start(self._recorder, self.stage_name)
         if opened.resolved.how == "claimed":
             self._logger.info(
                 "Stage number %d is the next free one. To declare the order of the stages: StageIO(..., stages=[...]), "
@@ -175,11 +190,6 @@ class StageIO(StageLifecycle):
 
         return MappingProxyType(json.loads(self._recorder.dump_manifest()))
 
-    @property
-    def folder(self) -> str:
-        """The stage's folder as an absolute path."""
-        return os.path.abspath(self.stage_dir)
-
     def __repr__(self) -> str:
         """What a person wants to know: which stage, where, how it stands."""
         where = self.stage_dir if self._opened.job is not None else f"{self.stage_dir}, nothing written"
@@ -195,9 +205,8 @@ class StageIO(StageLifecycle):
 
     def _beat(self) -> None:
         if self._opened.lock is not None:
-            with guard(lambda why: self._recorder.trouble("cannot touch the lock", why)):
+            with self._troubled("cannot touch the lock"):
                 self._opened.lock.touch()
-
 
 
 def _with_arguments(

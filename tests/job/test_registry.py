@@ -1,0 +1,337 @@
+"""The job manifest on disk: right after every change, whoever made it, and at what cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_stageio import StageIO, open_job
+from otel_stageio.job import locks, registry, status
+from otel_stageio.job.layout import JobLayout
+from tests.processes import in_new_process, in_processes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> JobLayout:
+    """A job folder that is not there yet."""
+    return JobLayout(tmp_path / "out")
+
+
+def run(job: JobLayout, name: str, end: str | None = "success", **options: object) -> StageIO:
+    """Open a stage and end it; with None it stays open."""
+    io = StageIO(name, job.root, **options)
+    if end is not None:
+        io.finalize(end)
+    return io
+
+
+def read(job: JobLayout) -> dict:
+    """Read the job manifest."""
+    return json.loads(job.manifest.read_bytes())
+
+
+def states(job: JobLayout) -> dict[str, str]:
+    """Give the status of each stage in the job manifest."""
+    return {of["stage"]: of["status"] for of in read(job)["stages"]}
+
+
+def test_keys(job, monkeypatch):
+    """The job manifest tells of job, run and stages all that they have, stages in the order of their numbers."""
+    monkeypatch.setenv("STAGEIO_RUN", "nightly")
+    run(job, "06_asr", "failed")
+    run(job, "05_vad", "skipped")
+    last = run(job, "07_tts")
+    document = read(job)
+    entries = document.pop("stages")
+    started, log = document.pop("started_at"), document.pop("pipeline_log")
+    assert started <= last.manifest["started_at"]
+    assert log.startswith("logs/99_pipeline_")
+    assert document == {
+        "schema_version": "1.0",
+        "job_id": open_job(job.root).job_id,
+        "status": "failed",
+        "run": 1,
+        "run_name": "nightly",
+        "trace_id": last.manifest["trace_id"],
+        "completed_stages": ["tts"],
+        "failed_stages": ["asr"],
+        "skipped_stages": ["vad"],
+    }
+    assert [of["stage"] for of in entries] == ["vad", "asr", "tts"]
+    assert entries[2] == {
+        "stage": "tts",
+        "stage_number": 7,
+        "status": "success",
+        "run": 1,
+        "attempt": 1,
+        "duration_seconds": last.manifest["duration_seconds"],
+        "folder": "07_tts",
+    }
+
+
+def test_status_while_stages_come_and_go(job):
+    """Running while a stage runs; a failure makes the job failed when nothing runs; a retry repairs it."""
+    first = run(job, "01_a", None)
+    assert read(job)["status"] == "running"
+    assert read(job)["stages"][0]["duration_seconds"] is None
+    second = run(job, "02_b", None)
+    first.finalize("failed")
+    assert read(job)["status"] == "running"
+    second.finalize()
+    assert read(job)["status"] == "failed"
+    again = run(job, "01_a", None)
+    assert read(job)["status"] == "running"
+    again.finalize()
+    assert (read(job)["status"], read(job)["completed_stages"]) == ("success", ["a", "b"])
+
+
+def test_declared_stages(job):
+    """With a declared order the job runs until each declared stage has started, but has failed once one has."""
+    declared = {"stages": ["a", "b", "c"]}
+    actual = []
+    for name, end in (("a", "success"), ("b", "failed"), ("b", "success"), ("c", "skipped")):
+        run(job, name, end, **declared)
+        actual.append(read(job)["status"])
+    assert actual == ["running", "failed", "running", "success"]
+
+
+def test_dead_stage(job):
+    """A stage that died is found out with the next change: the job has failed."""
+    child = os.fork()
+    if child == 0:
+        run(job, "01_a", None)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert states(job) == {"a": "running"}
+    run(job, "02_b")
+    assert states(job) == {"a": "abandoned", "b": "success"}
+    assert (read(job)["status"], read(job)["failed_stages"]) == ("failed", ["a"])
+
+
+def test_current_run(job):
+    """Status and lists are those of the current run; stages that are not in it yet stay listed with theirs."""
+    in_new_process(lambda: [run(job, "01_a", "failed").stage_name, run(job, "02_b").stage_name])
+    assert (read(job)["run"], read(job)["status"]) == (1, "failed")
+    in_new_process(lambda: run(job, "02_b").stage_name)
+    document = read(job)
+    assert (document["run"], document["status"]) == (2, "success")
+    assert (document["completed_stages"], document["failed_stages"]) == (["b"], [])
+    assert [(of["stage"], of["run"], of["attempt"]) for of in document["stages"]] == [("a", 1, 1), ("b", 2, 2)]
+
+
+def test_fifty_stages_end_at_once(job):
+    """Fifty stages that end at once in fifty processes leave one correct file, with all of them, and nothing else."""
+
+    def stage(number: int) -> str:
+        io = run(job, f"{number:02d}_stage{number}", None)
+        time.sleep(0.3)
+        io.finalize("failed" if number == 7 else "success")
+        return "ended"
+
+    assert in_processes(50, stage) == ["ended"] * 50
+    expected = {f"stage{number}": "failed" if number == 7 else "success" for number in range(50)}
+    assert states(job) == expected
+    assert read(job)["status"] == "failed"
+    assert len(read(job)["completed_stages"]) == 49
+    assert sorted(path.name for path in job.root.iterdir() if not path.is_dir()) == ["manifest.json"]
+    assert not list(job.inner.glob(".*"))
+
+
+# What another program wrote.
+
+
+def test_foreign_manifest_is_kept(job):
+    """An orchestrator's manifest.json: its stages and keys stay, ours replace entries of the same stages."""
+    job.root.mkdir()
+    theirs = {
+        "pipeline": {"name": "speech"},
+        "status": "submitted",
+        "stages": [
+            {"stage": "download", "state": "DONE", "tries": 2},
+            {"stage": "asr", "state": "PENDING"},
+            {"name": "report", "state": "PENDING"},
+        ],
+    }
+    job.manifest.write_text(json.dumps(theirs))
+    run(job, "06_asr")
+    run(job, "07_tts")
+    document = read(job)
+    assert [of.get("stage", of.get("name")) for of in document["stages"]] == ["asr", "tts", "download", "report"]
+    assert document["stages"][2] == theirs["stages"][0]
+    assert document["pipeline"] == {"name": "speech"}
+    assert document["status"] == "success"
+    assert document["foreign"] == {"status": "submitted"}
+
+
+def test_overwritten_manifest_comes_back(job):
+    """Where another program overwrites the file, ours is there again with the next stage, and theirs in it."""
+    run(job, "06_asr")
+    job.manifest.write_text('{"owner": "them", "stages": []}')
+    run(job, "07_tts")
+    assert states(job) == {"asr": "success", "tts": "success"}
+    assert read(job)["owner"] == "them"
+
+
+@pytest.mark.parametrize("text", ["not json", "[1, 2]", '"text"', "[" * 5000, ""])
+def test_file_that_is_no_object(job, text):
+    """What stands there and is no JSON object is moved aside, not lost."""
+    job.root.mkdir()
+    job.manifest.write_text(text)
+    run(job, "06_asr")
+    assert states(job) == {"asr": "success"}
+    assert (job.root / "manifest.foreign").read_text() == text
+
+
+# Cost.
+
+
+@pytest.fixture
+def readings(monkeypatch) -> list[str]:
+    """Note which stages' journals are read."""
+    noted: list[str] = []
+    plain = status.read_summary
+
+    def read_summary(stage, attempt):
+        noted.append(f"{stage.name} {attempt}")
+        return plain(stage, attempt)
+
+    monkeypatch.setattr(status, "read_summary", read_summary)
+    return noted
+
+
+def test_only_what_changed_is_read_again(job, readings):
+    """An update reads the journals of the stages that said something since the last one, and of no other."""
+    for number in range(1, 6):
+        run(job, f"{number:02d}_s{number}")
+    readings.clear()
+    registry.update(job)
+    assert readings == []
+    io = run(job, "03_s3", None)
+    readings.clear()
+    io.add_warning("something")
+    registry.update(job)
+    assert readings == ["s3 2"]
+    readings.clear()
+    io.finalize()
+    assert readings == ["s3 2"]
+
+
+def test_three_hundred_stages(job):
+    """A job of 300 stages is kept up to date in a fraction of a second."""
+    run(job, "00_stage0")
+    told = (job.root / "00_stage0" / ".stageio" / "001" / "events.jsonl").read_text()
+    number_of = '"stageio.stage.number","value":{"intValue":"'
+    for number in range(1, 300):
+        attempt = job.root / f"{number:02d}_stage{number}" / ".stageio" / "001"
+        attempt.mkdir(parents=True)
+        theirs = told.replace(f'{number_of}0"', f'{number_of}{number}"').replace('"stage0"', f'"stage{number}"')
+        (attempt / "events.jsonl").write_text(theirs)
+    registry.update(job)
+    assert len(read(job)["completed_stages"]) == 300
+    began = time.process_time()
+    registry.update(job)
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"01_a": {}}', '{"01_a": {"print": 1, "summary": null}}', None]
+)
+def test_cache_that_says_nothing(job, text):
+    """What is kept between updates may be deleted or torn at any time: the journals are read again."""
+    run(job, "01_a")
+    run(job, "02_b", "failed")
+    before = read(job)
+    cache = job.inner / registry.CACHE
+    if text is None:
+        cache.unlink()
+    else:
+        cache.write_text(text)
+    registry.update(job)
+    assert read(job) == before
+    assert set(json.loads(cache.read_text())) == {"01_a", "02_b"}
+
+
+def test_cache_of_a_stage_made_anew(job):
+    """A stage's folder that was removed and made anew is read, however alike its journal is."""
+    run(job, "01_a", "failed")
+    job_cache = (job.inner / registry.CACHE).read_text()
+    shutil.rmtree(job.root / "01_a")
+    io = run(job, "01_a", None)
+    (job.inner / registry.CACHE).write_text(job_cache)
+    registry.update(job)
+    assert states(job) == {"a": "running"}
+    io.finalize()
+
+
+def test_new_attempt_is_seen_before_its_first_record(job):
+    """An attempt that was only claimed when somebody looked is found as soon as it says something."""
+    run(job, "01_a", "failed")
+    io = run(job, "02_b", None)
+    later = job.root / "01_a" / ".stageio" / "002"
+    later.mkdir()
+    registry.update(job)
+    assert states(job) == {"a": "failed", "b": "running"}
+    told = (job.root / "01_a" / ".stageio" / "001" / "events.jsonl").read_text().splitlines(keepends=True)
+    started = told[0].replace(
+        '"stageio.stage.attempt","value":{"intValue":"1"}', '"stageio.stage.attempt","value":{"intValue":"2"}'
+    )
+    (later / "events.jsonl").write_text(started)
+    registry.update(job)
+    (entry,) = [of for of in read(job)["stages"] if of["stage"] == "a"]
+    assert (entry["attempt"], entry["status"]) == (2, "abandoned")
+    io.finalize()
+
+
+# What is not there.
+
+
+def test_removed_stage(job):
+    """A stage whose folder is removed is gone from the manifest with the next change."""
+    run(job, "01_a", "failed")
+    run(job, "02_b")
+    shutil.rmtree(job.root / "01_a")
+    run(job, "03_c")
+    assert states(job) == {"b": "success", "c": "success"}
+    assert read(job)["status"] == "success"
+
+
+def test_folders_that_are_no_stages(job):
+    """Folders of other programs, files with a stage's name and stages without a record are passed over."""
+    run(job, "01_a")
+    (job.root / "02_empty").mkdir()
+    (job.root / "03_empty" / ".stageio" / "001").mkdir(parents=True)
+    (job.root / "4_other").mkdir()
+    (job.root / "05_file").write_text("")
+    (job.root / "data").mkdir()
+    run(job, "06_b")
+    assert states(job) == {"a": "success", "b": "success"}
+
+
+def test_job_without_stages(job):
+    """Where no stage left a record there is nothing to write."""
+    job.inner.mkdir(parents=True)
+    registry.update(job)
+    assert not job.manifest.exists()
+
+
+@pytest.mark.parametrize("answer", [None, False])
+def test_without_the_lock(job, monkeypatch, answer):
+    """On a file system without locks, and where somebody keeps the lock, the manifest is written all the same."""
+    monkeypatch.setattr(registry, "LOCK_PATIENCE", 0.01)
+    plain = locks._take
+    monkeypatch.setattr(
+        locks, "_take", lambda fd: answer if os.readlink(f"/dev/fd/{fd}").endswith("out/.stageio/lock") else plain(fd)
+    )
+    run(job, "01_a")
+    run(job, "02_b")
+    assert states(job) == {"a": "success", "b": "success"}
+    assert open_job(job.root).manifest("a")["degraded"] == []

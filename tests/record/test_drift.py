@@ -1,0 +1,52 @@
+"""Whether a live fold may differ from its journal."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_stageio.record.drift import Drift
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Two files of a journal, the second not there yet."""
+    (tmp_path / "a").write_bytes(b"before\n")
+    return tmp_path / "a", tmp_path / "b"
+
+
+@pytest.fixture
+def drift(paths):
+    """Watch them."""
+    return Drift(*map(str, paths))
+
+
+def append(path, data: bytes) -> None:
+    """Append to a file."""
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def test_nobody_else_can_have_written(drift, paths):
+    """Without a fork there is nothing to be looked for."""
+    append(paths[0], b"ours")
+    assert not drift.happened()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_somebody_else_wrote(drift, paths, place):
+    """After a fork, bytes that are not this process's own are somebody else's, in whichever file."""
+    drift.written = 7
+    drift.forking()
+    assert not drift.happened()
+    append(paths[0], b"ours\n")
+    drift.written += 5
+    drift.forking()
+    assert not drift.happened()
+    append(paths[place], b"theirs\n")
+    assert drift.happened()
+
+
+def test_interrupted(drift):
+    """A record that was interrupted is enough."""
+    drift.stale = True
+    assert drift.happened()
