@@ -74,9 +74,10 @@ def job_manifest(
     """
     known = sorted(stages, key=lambda each: (each[1].stage_number, each[1].stage))
     current = [of for _, of in known if of.run == run["run"]]
-    newest = max(current, key=lambda each: each.started, default=None)
+    # A stage that was opened without a declaration says nothing about the order: the newest that has one speaks.
+    order = max((each for each in current if each.declared), key=lambda each: each.started, default=None)
     begun = {of.stage for of in current}
-    missing = [name for name in (newest.declared if newest else ()) if name not in begun]
+    missing = [name for name in (order.declared if order else ()) if name not in begun]
     taken = {name for folder, of in known for name in (of.stage, folder)}
     made: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
