@@ -30,6 +30,11 @@ _NAMES = frozenset(
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
+# A shell's background job and nohup ignore these, and programs started from here would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class RunScript(Protocol):
     """Runs a Python script in a fresh process; see `run_script`."""
 

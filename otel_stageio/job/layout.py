@@ -196,6 +196,8 @@ def _trouble(name: str) -> str:
         return "holds a control character or a line break"
     if name != name.strip():
         return "begins or ends with a blank"
+    if name.endswith("_") and name[:-1].isdigit():
+        return "is a number without a name"
     return _no_folder(_joined(0, name))
 
 

@@ -111,6 +111,9 @@ def _standing(job: JobLayout) -> dict[str, Any]:
         document = json.loads(data)
     except (ValueError, RecursionError):
         document = None
+    if isinstance(document, list) and all(isinstance(each, (dict, str)) for each in document):
+        # An orchestrator's bare list of its stages.
+        document = {"stages": document}
     if isinstance(document, dict):
         return document
     files.replace(str(job.root / "manifest.foreign"), data)

@@ -70,7 +70,7 @@ def find_input(
         return search.end("", exists=search.has(""))
     folders = stage_folders(job.root)
     if from_stage is not None:
-        return _from_named(search, _named(job, folders, from_stage))
+        return _from_named(search, _named(job, folders, from_stage, me))
     return _from_earlier(search, _earlier(folders, me), skipped)
 
 
@@ -100,9 +100,9 @@ def previous_stage(job: JobLayout, me: tuple[int, str], skipped: Callable[[Stage
     return next((one for one in _earlier(stage_folders(job.root), me) if not skipped(one)), None)
 
 
-def _named(job: JobLayout, folders: Sequence[StageFolder], text: str) -> str:
-    """Return the folder of the stage called `text`, or the one that it would have."""
-    stage = chosen_stage(job, folders, text)
+def _named(job: JobLayout, folders: Sequence[StageFolder], text: str, me: tuple[int, str]) -> str:
+    """Return the folder of the stage called `text`, or the one that it would have; of several an earlier one."""
+    stage = chosen_stage(job, _earlier(folders, me), text) or chosen_stage(job, folders, text)
     if stage is not None:
         return stage.folder
     number, name = split_name(text)

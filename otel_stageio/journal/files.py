@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -129,11 +130,14 @@ def _discard(path: str) -> None:
 def replace(path: str, data: bytes, *, sync: bool = False) -> None:
     """Make `data` the content of `path`; a reader, and a crash, sees the old content or the new, never a mixture.
 
-    With `sync` the content is on the disk before the name is. Raises OSError; the old file then stands.
+    With `sync` the content is on the disk before the name is. A file that stands there hands its rights on. Raises
+    OSError; the old file then stands.
     """
     beside = _beside(path)
     _write_new(beside, data, sync=sync)
     try:
+        with contextlib.suppress(OSError):
+            os.chmod(beside, stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode))
         os.replace(beside, path)
     except BaseException:
         _discard(beside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from otel_stageio.errors import JobFormatError
 from otel_stageio.job import attempts, identity, status
 from otel_stageio.job.layout import LOG_RECORDS, JobLayout, StageLayout, stage_folders
 from otel_stageio.journal import reader
-from otel_stageio.views.manifest import manifest
+from otel_stageio.views.manifest import dump, manifest
 from otel_stageio.views.moments import rfc3339
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class _Attempt:
 
     def manifest(self) -> Row:
         """What manifest.json says of it, made from the journal."""
-        document = manifest(attempts.state(self.stage, self.number, live=self.live))
+        state = attempts.state(self.stage, self.number, live=self.live)
+        document: Row = json.loads(dump(manifest(state)))  # as the file has it: bytes as text
         if document["status"] == names.RUNNING:
             document["status"] = self.summary.status
         return document

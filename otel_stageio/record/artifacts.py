@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -38,9 +39,19 @@ _REMOTE: Final = re.compile(rf"(?:{_SCHEME}::)*{_SCHEME}://")
 #: Up to an @ before the first slash; or, where a colon comes first and no port after it, up to any @: a password may
 #: hold a slash that its writer forgot to escape.
 _USERINFO: Final = rf"((?:^|::){_SCHEME}://)(?:[^/?#]*@|[^/?#@:\[]*:(?!:|[0-9]*(?:[/?#]|$))[^@]*@)"
-_CONFIDENTIAL: Final = (
-    r"(?i)([?&#][^=&#]*(?:sig|signature|token|secret|password|passwd|pwd|key|credential|auth|sas)[^=&#]*=)[^&#]*"
+#: Here the part before the @ is no user: it names the container.
+_CONTAINERS: Final = re.compile(rf"(?:{_SCHEME}::)*(?:abfss?|wasbs?)://[^/?#@:]*@", re.IGNORECASE)
+_PARAMETER: Final = r"([?&#])([^=&#]+)=([^&#]*)"
+_WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
+#: Words of a parameter's name that make its value a secret; as whole words, since "author" and "keyword" are none.
+_SECRET_WORDS: Final = frozenset(
+    {
+        *("sig", "signature", "token", "jwt", "sas", "bearer", "auth", "authorization", "credential", "credentials"),
+        *("secret", "password", "passwd", "passphrase", "pwd", "pass", "apikey", "accesskey"),
+    }
 )
+#: Words that do so together, as in X-Api-Key and AWSAccessKeyId.
+_SECRET_PAIRS: Final = frozenset({("api", "key"), ("access", "key"), ("access", "id"), ("private", "key")})
 _KINDS: Final = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
 Print = tuple[int, int, int, int]
@@ -148,11 +159,20 @@ def path_text(path: object) -> str:
 
 
 def _remote(text: str, policy: str) -> Described:
-    address = re.sub(_CONFIDENTIAL, r"\1REDACTED", re.sub(_USERINFO, r"\1", text))
+    address = text if _CONTAINERS.match(text) else re.sub(_USERINFO, r"\1", text)
+    address = re.sub(_PARAMETER, _without_secret, address)
     attributes: dict[str, Value] = {names.FILE_PATH: clean_text(address), names.ARTIFACT_KIND: "remote"}
     if _GIVEN.fullmatch(policy):
         attributes.update(digest_attributes(Digest(method="given", value=policy.lower())))
     return Described(attributes=attributes, path=address, kind="remote")
+
+
+def _without_secret(found: re.Match[str]) -> str:
+    before, name, value = found.groups()
+    words = [word.lower() for word in re.findall(_WORDS, name)]
+    secret = name.lower() == "key" or not _SECRET_WORDS.isdisjoint(words)
+    secret = secret or not _SECRET_PAIRS.isdisjoint(itertools.pairwise(words))
+    return f"{before}{name}={'REDACTED' if secret else value}"
 
 
 def _file(attributes: dict[str, Value], path: str, size: int, state: Print, policy: str) -> Described:

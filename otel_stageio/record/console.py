@@ -161,17 +161,45 @@ def _is_descriptor(stream: Any) -> bool:
 
 def _on_console(handler: logging.Handler) -> bool:
     stream: Any = None
+    if any(behind is not handler and _on_console(behind) for behind in _behind(handler)) or _is_loguru(handler):
+        return True
     if isinstance(handler, logging.FileHandler):
         return handler.baseFilename in _DEVICES
     if isinstance(handler, logging.StreamHandler):
         stream = getattr(handler, "stream", None)
     elif "rich" in sys.modules and any(base.__name__ == "RichHandler" for base in type(handler).__mro__):
         stream = getattr(getattr(handler, "console", None), "file", None)
+    return _is_console(stream)
+
+
+def _is_console(stream: Any) -> bool:
     if stream is None or getattr(stream, "closed", False) is True:
         return False
     if any(stream is one for one in _standard_streams()):
         return True
     return _is_terminal(stream) or _is_descriptor(stream)
+
+
+def _behind(handler: logging.Handler) -> Iterator[logging.Handler]:
+    """The handlers that this one hands its records on to: a MemoryHandler's, a QueueHandler's, loguru's."""
+    target = getattr(handler, "target", None)
+    if isinstance(target, logging.Handler):
+        yield target
+    # A QueueHandler knows its listener from Python 3.12 on, where logging.config made both.
+    for behind in getattr(getattr(handler, "listener", None), "handlers", ()):
+        if isinstance(behind, logging.Handler):
+            yield behind
+
+
+def _is_loguru(handler: logging.Handler) -> bool:
+    """Whether this is the handler of loguru's documentation that hands records to loguru, and loguru shows them."""
+    loguru = sys.modules.get("loguru")
+    if loguru is None or type(handler).__name__ != "InterceptHandler":
+        return False
+    with guard(_forget):
+        sinks = loguru.logger._core.handlers.values()  # noqa: SLF001 - loguru has no public way to ask
+        return any(_is_console(getattr(sink._sink, "_stream", None)) for sink in sinks)  # noqa: SLF001 - the same
+    return False
 
 
 def _standard_streams() -> Iterator[object]:

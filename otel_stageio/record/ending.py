@@ -76,3 +76,18 @@ def progress(done: int, total: int, seconds: float) -> str:
     rate = done / seconds if seconds > 0 else 0.0
     left = f", about {(total - done) / rate:.0f} s left" if rate > 0 else ""
     return f"checksums: {done / _MEGABYTE:.0f} of {total / _MEGABYTE:.0f} MB, {rate / _MEGABYTE:.0f} MB/s{left}"
+
+
+def is_fine(raised: BaseException) -> bool:
+    """Whether what leaves a block says that all is well: ``sys.exit(0)``, or a generator that its consumer closes."""
+    if isinstance(raised, SystemExit):  # what else equals 0 is printed, and exits with 1
+        return raised.code is None or (isinstance(raised.code, int) and raised.code == 0)
+    return isinstance(raised, GeneratorExit)
+
+
+def exit_code(raised: SystemExit) -> dict[str, Any]:
+    """What ``sys.exit`` says of an end, as arguments: its code; a text is the reason, and exits with 1."""
+    code = raised.code
+    if isinstance(code, str):
+        return {"reason": code, "extra": {"exit_code": 1}}
+    return {"reason": f"exit code {plain(code)!s}", "extra": {"exit_code": code}}

@@ -107,10 +107,14 @@ def open_stages(name: str) -> list[OpenStage]:
     return [stage for stage in list(reversed(_open.values())) if stage.stage_name == name]
 
 
-def open_stage(name: str) -> OpenStage | None:
-    """The stage of that name that is open in this process, or was when it was forked; the newest of several."""
+def open_stage(name: str, number: int | None = None) -> OpenStage | None:
+    """The stage of that name that is open in this process, or was when it was forked; the newest of several.
+
+    With a `number` it is the one of that number.
+    """
     inherited = [stage for stage in reversed(_inherited) if stage.stage_name == name]
-    return next(iter([*open_stages(name), *inherited]), None)
+    found = [*open_stages(name), *inherited]
+    return next((stage for stage in found if number in (None, stage.stage_number)), None)
 
 
 def close_all(reason: str = "not finalized", *, error_type: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ from otel_stageio.job import registry
 from otel_stageio.record import ending, exceptions, exits
 from otel_stageio.record.notes import StageNotes
 from otel_stageio.record.tracking import StageTracking
-from otel_stageio.record.values import plain
 
 if TYPE_CHECKING:
     import threading
@@ -39,6 +37,7 @@ class StageLifecycle(StageTracking, StageNotes):
     #: Held by whoever asks git: the background thread does, and the end. A signal handler may end what it interrupts.
     _asking_git: threading.RLock
     _capture: Capture | None
+    _folder: str
     #: Whether manifest.json is written at the end: finalize's ``save_manifest``.
     _saves: bool
 
@@ -77,13 +76,20 @@ class StageLifecycle(StageTracking, StageNotes):
     def contradict(self, raised: BaseException) -> None:
         """An exception that nobody caught came after the stage's success, which then is not the last word."""
         with self._troubled("cannot record an exception"):
-            if self._recorder.summary is not None and self._recorder.summary.succeeded and self._recorder.owned:
-                self._finish(names.FAILED, raised=raised, call="uncaught exception")
+            if self._recorder.finished and self._recorder.owned:
+                self._end_again(raised)
 
     @property
     def folder(self) -> str:
-        """The stage's folder as an absolute path."""
-        return os.path.abspath(self._opened.layout.folder)
+        """The stage's folder as an absolute path, as it was when the stage was opened."""
+        return self._folder
+
+    def _end_again(self, raised: BaseException) -> None:
+        """Put an exception on record that came after the end: it contradicts a success, and is told in any case."""
+        if self._recorder.summary is not None and self._recorder.summary.succeeded:
+            self._finish(names.FAILED, raised=raised, call="uncaught exception")
+        elif not exceptions.marked(raised, exceptions.RECORDED, self._recorder.span_id):
+            self._note_error(exceptions.summary(raised), raised, call="uncaught exception")
 
     def writes(self) -> bool:
         """Whether the calling thread is in the middle of a record: a signal handler then has to wait."""
@@ -125,7 +131,7 @@ class StageLifecycle(StageTracking, StageNotes):
         with self._troubled("cannot settle the artifacts"):
             self._judge_outputs()
             self._settle_digests(wait=self._settings.checksum_wait if waits else 0, progress=self._progress)
-        self._note_git(_GIT_PATIENCE if waits else 0)
+        self._note_git(_GIT_PATIENCE if waits else 0, final=True)
 
     def _measured(self) -> dict[str, Value]:
         with self._troubled("cannot measure the stage's resources"):
@@ -165,12 +171,14 @@ class StageLifecycle(StageTracking, StageNotes):
         self._recorder.close()
         exits.unregister(self)
 
-    def _note_git(self, patience: float) -> None:
+    def _note_git(self, patience: float, *, final: bool) -> None:
         if self._git is None or self._recorder.finished or not self._recorder.owned:
             return
         with self._asking_git, self._troubled("cannot ask git"):
             found = self._git.result(patience)
-            if found is not None and not self._recorder.state.git:
+            # Until the end, the whole answer is worth waiting for: what is on record is not said again.
+            whole = found is not None and (final or names.GIT_DIRTY in found)
+            if found is not None and whole and not self._recorder.state.git:
                 self._recorder.event(names.GIT, dict(found), call="git")
 
     def _progress(self, done: int, total: int, seconds: float) -> None:
@@ -195,18 +203,16 @@ class StageLifecycle(StageTracking, StageNotes):
 
         ``sys.exit(0)`` is success, any other exit failed with its code.
         """
-        if isinstance(raised, SystemExit):
-            code = raised.code
-            if code is None or (isinstance(code, int) and code == 0):  # what else equals 0 is printed, and exits with 1
-                raised = None
-            else:
-                if not self._recorder.finished or self._recorder.state.status == names.SUCCESS:
-                    self._finish(names.FAILED, reason=f"exit code {plain(code)!s}", extra={"exit_code": code})
-                return
-        if raised is None:
-            if not self._recorder.finished:
+        ended = self._recorder.finished
+        if raised is None or ending.is_fine(raised):
+            if not ended:
                 self._finish(names.SUCCESS)
-        elif not self._recorder.finished or self._recorder.state.status != names.FAILED:
+        elif isinstance(raised, SystemExit):
+            if not ended or (self._recorder.summary is not None and self._recorder.summary.succeeded):
+                self._finish(names.FAILED, **ending.exit_code(raised))
+        elif ended:
+            self._end_again(raised)
+        else:
             self._finish(names.FAILED, raised=raised)
 
     # Views.
@@ -215,5 +221,5 @@ class StageLifecycle(StageTracking, StageNotes):
         """Bring manifest.json up to date now, instead of with the next interim rewrite."""
         exits.paid(self)
         if self._saves:
-            self._note_git(0)
+            self._note_git(0, final=False)
             self._recorder.rewrite_manifest()

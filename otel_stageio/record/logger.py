@@ -161,8 +161,8 @@ def get_stage_logger(
     from otel_stageio.job.layout import split_name
     from otel_stageio.record import exits
 
-    name = split_name(stage_name)[1]
-    stage = stage_io or exits.open_stage(name)
+    number, name = split_name(stage_name)
+    stage = stage_io or exits.open_stage(name, number)
     if stage is not None:
         return stage.get_stage_logger(log_level)
     return _console_logger(name, log_level)

@@ -41,13 +41,20 @@ class StagePaths(StageCore):
         job folder. A file that is found nowhere gives the path in the previous stage, and the warning that
         `track_input` then records lists every place. An absolute `filename` is given back as it is.
         """
-        job = self._opened.layout.job
         with self._job_troubled("cannot look through the job folder"):
-            found = search.find_input(job, self._me, filename, from_stage, self._skipped)
+            found = search.find_input(self._here.job, self._me, filename, from_stage, self._skipped)
             if not found.exists:
                 self._searched[absolute_path(str(found.path))] = found.looked
             return found.path
-        return self.output_base / filename
+        return self._here.job.root / filename
+
+    @property
+    def _here(self) -> StageLayout:
+        """The stage's places as the caller gave the job folder; absolute, where a relative one now leads elsewhere."""
+        layout, job = self._opened.layout, self._opened.job
+        if job is None or os.path.abspath(layout.job.root) == str(job.root):
+            return layout
+        return StageLayout(job, layout.number, layout.name)
 
     @property
     def _me(self) -> tuple[int, str]:
@@ -63,14 +70,14 @@ class StagePaths(StageCore):
         Where they cannot be made the path is given back all the same: opening it will say why. Raises OutputPathError
         where `filename` leads out of the stage folder or into ``.stageio``, or can be no file's name.
         """
-        return self._inside(self.stage_dir, filename, "output")
+        return self._inside(self._here.folder, filename, "output")
 
     def get_cache_path(self, filename: str | os.PathLike[str]) -> Path:
         """A path inside ``.cache`` of the stage folder; its parent folders are made.
 
         Raises OutputPathError where `filename` leads out of it, or can be no file's name.
         """
-        return self._inside(self._opened.layout.cache, filename, "cache")
+        return self._inside(self._here.cache, filename, "cache")
 
     def _inside(self, folder: Path, filename: str | os.PathLike[str], what: str) -> Path:
         name = os.fspath(filename)
@@ -135,12 +142,12 @@ class StagePaths(StageCore):
         """
         import shutil
 
-        given = Path(filename)
-        below = given.relative_to(self.stage_dir) if given.is_relative_to(self.stage_dir) else given
+        given, folder = Path(filename), self._here.folder
+        below = given.relative_to(folder) if given.is_relative_to(folder) else given
         source = self.get_output_path(below)
         if below.is_absolute():
-            below = Path(os.path.relpath(os.path.realpath(source), os.path.realpath(self.stage_dir)))
-        target = self._inside(self.output_base, below, "copy")
+            below = Path(os.path.relpath(os.path.realpath(source), os.path.realpath(folder)))
+        target = self._inside(self._here.job.root, below, "copy")
         if source.exists():
             shutil.copy2(source, target)
         return target
@@ -151,9 +158,9 @@ class StagePaths(StageCore):
         Those in its folder, not those in folders below it.
         """
         with self._job_troubled("cannot look through the previous stage"):
-            previous = search.previous_stage(self._opened.layout.job, self._me, self._skipped)
+            previous = search.previous_stage(self._here.job, self._me, self._skipped)
             if previous is not None:
-                folder = self.output_base / previous.folder
+                folder = self._here.job.root / previous.folder
                 ours = _is_ours if (folder / STAGEIO).is_dir() else lambda _: False
                 return sorted(path for path in folder.iterdir() if path.is_file() and not ours(path.name))
         return []
@@ -161,13 +168,14 @@ class StagePaths(StageCore):
     def get_log_path(self, timestamp: str | None = None) -> Path:
         """A path for a log file of the stage's own: ``logs/06_asr_<time>.log``, by default with the local time now."""
         at = time.strftime("%Y%m%d_%H%M%S") if timestamp is None else timestamp
+        logs = self._here.job.logs_dir
         with contextlib.suppress(OSError):
-            os.makedirs(self.logs_dir, exist_ok=True)
-        return self.logs_dir / f"{folder_name(self.stage_number, self.stage_name)}_{at}.log"
+            os.makedirs(logs, exist_ok=True)
+        return logs / f"{folder_name(self.stage_number, self.stage_name)}_{at}.log"
 
     def _skipped(self, folder: StageFolder) -> bool:
         """Whether the newest attempt of that stage was skipped."""
-        stage = StageLayout(self._opened.layout.job, folder.number, folder.name)
+        stage = StageLayout(self._here.job, folder.number, folder.name)
         if stage.folder.name != folder.folder:  # "6_asr": somebody else's, it has no journal
             return False
         with self._job_troubled(f"cannot read the record of {folder.folder}"):

@@ -30,7 +30,8 @@ class Places:
         self.traces = files.AppendFile(f"{self.folder}/{TRACES}")
         self.stage_log = files.AppendFile(stage_log)
         self.pipeline_log = files.AppendFile(pipeline_log)
-        self.manifest = str(stage.manifest) if with_manifest else None
+        self.manifest = str(stage.manifest)
+        self.with_manifest = with_manifest
 
     @property
     def _all(self) -> tuple[files.AppendFile, ...]:
@@ -42,7 +43,7 @@ class Places:
 
     def write_manifest(self, make: Callable[[], bytes], *, sync: bool) -> None:
         """Write manifest.json, if the stage has one and it belongs to this attempt. Raises OSError."""
-        if self.manifest is None:
+        if not self.with_manifest:
             return
         data = make()
         if not self.superseded():
@@ -52,7 +53,7 @@ class Places:
 
     def remove_manifest(self) -> None:
         """Remove manifest.json, if it belongs to this attempt. Raises OSError."""
-        if self.manifest is not None and not self.superseded():
+        if not self.superseded():
             files.remove(self.manifest)
 
     def sync(self) -> None:

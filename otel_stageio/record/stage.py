@@ -6,12 +6,12 @@ import os
 import sys
 import threading
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import settings as surroundings
 from otel_stageio.errors import SettingError, guard
-from otel_stageio.job.layout import split_name
+from otel_stageio.job import numbers
+from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.record import ending, exits
 from otel_stageio.record.artifacts import JobPaths
 from otel_stageio.record.background import Background
@@ -27,7 +27,7 @@ from otel_stageio.record.usage import UsageMeter
 from otel_stageio.record.values import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 
 class StageIO(StageLifecycle):
@@ -99,6 +99,7 @@ class StageIO(StageLifecycle):
         self.stage_name = layout.name
         self.stage_number = layout.number
         self.output_base = self.job_dir = layout.job.root
+        self._folder = os.path.abspath(layout.folder)
         self.stage_dir = layout.folder
         self.stage_log = self._opened.log
         self.manifest_path = layout.manifest
@@ -142,13 +143,13 @@ class StageIO(StageLifecycle):
         shell = sys.modules.get("IPython")
         if shell is None or shell.get_ipython() is None:
             return
-        number, name = split_name(request.text)
-        number = number if request.number is None else request.number
-        root = os.path.realpath(request.root)
-        for former in exits.open_stages(name):
-            here = os.path.realpath(os.path.dirname(former.folder)) == root
-            if here and number in (None, former.stage_number):
-                former.close_failed("superseded")
+        job = JobLayout(Path(os.path.abspath(request.root)))
+        with guard(lambda _: None):  # what is wrong with the request is said when it is opened
+            resolved = numbers.resolve(job, request.text, number=request.number, declared=request.declared, claim=False)
+            folder = os.path.realpath(StageLayout(job, resolved.number, resolved.name).folder)
+            for former in exits.open_stages(resolved.name):
+                if os.path.realpath(former.folder) == folder:
+                    former.close_failed("superseded")
 
     def _probe_git(self) -> GitProbe | None:
         if self._opened.job is None:
@@ -164,6 +165,8 @@ class StageIO(StageLifecycle):
         if opened.job is not None:
             self._recorder.write_header(ending.header(opened))
             self._recorder.rewrite_manifest()
+            if not self._tracks:  # nor one of an attempt before, which would pass for this one's
+                self._recorder.remove_manifest()
             self._update_job()
             self._background.start()
             self._recorder.on_change = self._changed
@@ -182,13 +185,14 @@ class StageIO(StageLifecycle):
     # While it runs.
 
     @property
-    def manifest(self) -> Mapping[str, Any] | None:
+    def manifest(self) -> dict[str, Any] | None:
         """The manifest of this moment, a copy that may be kept; None with ``enable_manifest=False``."""
         if not self._tracks:
             return None
         import json
 
-        return MappingProxyType(json.loads(self._recorder.dump_manifest()))
+        document: dict[str, Any] = json.loads(self._recorder.dump_manifest())
+        return document
 
     def __repr__(self) -> str:
         """What a person wants to know: which stage, where, how it stands."""

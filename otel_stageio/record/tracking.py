@@ -153,7 +153,7 @@ class StageTracking(StagePaths):
             return None
         with self._troubled(f"cannot track an {role}"):
             if kind is None:
-                kind = metadata.pop("type", "file")
+                kind = metadata.pop("type", None) or "file"
             policy = self._settings.checksum
             if artifacts.is_policy(metadata.get("checksum")):
                 policy = metadata.pop("checksum")

@@ -51,6 +51,15 @@ def entry(attributes: Attributes) -> dict[str, Value]:
     return made
 
 
+def updated(before: dict[str, Value], made: dict[str, Value]) -> dict[str, Value]:
+    """The entry of an artifact that was tracked again: as the last call says, with what metadata it left out."""
+    kept = {key: of for key, of in before.items() if key not in RESERVED and key not in made}
+    collided, earlier = made.get("metadata"), before.get("metadata")
+    if isinstance(earlier, dict):
+        collided = {**earlier, **(collided if isinstance(collided, dict) else {})}
+    return {**made, **kept, **({"metadata": collided} if collided else {})}
+
+
 def with_digest(before: dict[str, Value], record: LogRecord) -> dict[str, Value]:
     """The entry after a digest event: the new digest in the old one's place, size and file count where it has them."""
     digest = {key: record.attributes[_KEYS[key]] for key in _DIGEST_KEYS if _KEYS[key] in record.attributes}

@@ -106,7 +106,9 @@ class StageState:
 
     def _track(self, record: LogRecord) -> None:
         made = artifacts.entry(record.attributes)
-        self.artifacts[artifacts.ROLE_OF[record.event_name]][str(made["path"])] = made
+        entries = self.artifacts[artifacts.ROLE_OF[record.event_name]]
+        path = str(made["path"])
+        entries[path] = artifacts.updated(entries[path], made) if path in entries else made
 
     def _digest(self, record: LogRecord) -> None:
         entries = self.artifacts.get(str(record.attributes.get(names.ARTIFACT_ROLE)), {})

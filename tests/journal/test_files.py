@@ -495,3 +495,12 @@ def test_a_file_system_that_cannot_sync_folders(monkeypatch):
     monkeypatch.setattr(os, "fsync", fail)
     files.sync_folder(".")
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_replacing_keeps_the_rights(tmp_path: Path):
+    """A file that is replaced keeps its rights: a group that could write it still can."""
+    path = tmp_path / "manifest.json"
+    path.write_text("{}")
+    path.chmod(0o664)
+    files.replace(str(path), b"[]")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("[]", 0o664)

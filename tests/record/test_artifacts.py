@@ -312,3 +312,24 @@ def test_text_of_a_class_of_its_own(job):
     for given in (Text("s3://b/a"), Text("missing")):
         about = describe(given, job=job, policy="auto").attributes
         assert type(about[names.FILE_PATH]) is str
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("abfss://raw@acct.dfs.core.windows.net/a.wav", "abfss://raw@acct.dfs.core.windows.net/a.wav"),
+        ("wasbs://box@acct.blob.core.windows.net/a?sig=abc", "wasbs://box@acct.blob.core.windows.net/a?sig=REDACTED"),
+        ("https://ghp_token@host/x", "https://host/x"),
+        ("s3://user:pass@bucket/x", "s3://bucket/x"),
+        ("https://host/s?keyword=cat&author=ann", "https://host/s?keyword=cat&author=ann"),
+        ("https://host/s?monkey=1&design=2&tokenizer=x", "https://host/s?monkey=1&design=2&tokenizer=x"),
+        ("https://host/s?jwt=eyJ&pass=hunter2&q=1", "https://host/s?jwt=REDACTED&pass=REDACTED&q=1"),
+        ("https://host/s?X-Amz-Signature=ab&X-Amz-Date=1", "https://host/s?X-Amz-Signature=REDACTED&X-Amz-Date=1"),
+        ("https://host/s?AWSAccessKeyId=AK&apiKey=z", "https://host/s?AWSAccessKeyId=REDACTED&apiKey=REDACTED"),
+        ("https://host/s?access_token=t&key=k", "https://host/s?access_token=REDACTED&key=REDACTED"),
+    ],
+)
+def test_only_secrets_leave_an_address(address: str, shown: str):
+    """User names, passwords and secret parameters go from a remote address; containers and other parameters stay."""
+    described = artifacts.describe(address, job=artifacts.JobPaths.of("out"), policy="auto")
+    assert described.attributes[names.FILE_PATH] == shown

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import io
 import logging
+import logging.handlers
 import os
 import pty
 import re
@@ -613,3 +614,28 @@ def test_a_thread_that_holds_tqdms_lock(run_script):
     """
     found = run_script(source)
     assert (found.stdout, "inside" in found.stderr) == ("fine\n", True)
+
+
+def test_what_a_handler_hands_on_counts(capsys: pytest.CaptureFixture[str]):
+    """A MemoryHandler before a console handler, and loguru's InterceptHandler, show a record: the console is silent."""
+    from loguru import logger as loguru_logger
+
+    loguru_logger.add(sys.stderr)
+
+    class InterceptHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            loguru_logger.log(record.levelname, record.getMessage())
+
+    shown = logging.StreamHandler()
+    record = logging.makeLogRecord({"levelno": logging.INFO, "levelname": "INFO", "msg": "hello"})
+    own = logging.NullHandler()
+    for handler, said in (
+        (logging.handlers.MemoryHandler(10, target=shown), True),
+        (logging.handlers.MemoryHandler(10, target=logging.NullHandler()), False),
+        (InterceptHandler(), True),
+    ):
+        logger = logging.getLogger("handing on")
+        logger.handlers[:] = [handler]
+        assert Console().shown_elsewhere(record, logger, own) is said
+    loguru_logger.remove()
+    assert not Console().shown_elsewhere(record, logger, own)

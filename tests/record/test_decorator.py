@@ -123,7 +123,7 @@ def test_an_exception_fails_the_stage_and_goes_on():
 
 @pytest.mark.parametrize(
     ("code", "status", "extra"),
-    [(0, "success", {}), (None, "success", {}), (3, "failed", {"exit_code": 3}), ("no", "failed", {"exit_code": "no"})],
+    [(0, "success", {}), (None, "success", {}), (3, "failed", {"exit_code": 3}), ("no", "failed", {"exit_code": 1})],
 )
 def test_exit_codes(code, status, extra):
     """sys.exit within the function goes on; 0 is success, anything else failed with the code."""

@@ -132,7 +132,9 @@ CASES = {
         errors=("ValueError: late",),
         job="failed",
     ),
-    "failed-then-exception": failed("io.finalize('failed', reason='known'); raise ValueError('late')", 1, "known"),
+    "failed-then-exception": failed(
+        "io.finalize('failed', reason='known'); raise ValueError('late')", 1, "known", "ValueError: late"
+    ),
     "thread-exception": succeeded(
         """
         thread = threading.Thread(target=lambda: 1 / 0)
@@ -165,7 +167,7 @@ CASES = {
     "with-exit": succeeded("with io: sys.exit()"),
     "with-exit-0": succeeded("with io: sys.exit(0)"),
     "with-exit-3": failed("with io: sys.exit(3)", 3, "exit code 3"),
-    "with-exit-text": failed("with io: sys.exit('no input')", 1, "exit code no input"),
+    "with-exit-text": failed("with io: sys.exit('no input')", 1, "no input"),
     "with-exit-float": failed("with io: sys.exit(0.0)", 1, "exit code 0.0"),
     "with-exception": failed("with io: raise ValueError('boom')", 1, "ValueError: boom", "ValueError: boom"),
     "with-caught": failed(

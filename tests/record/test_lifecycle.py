@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import os
+import sys
 import threading
 import time
 from datetime import datetime
@@ -583,15 +584,15 @@ def test_interrupted_end(opened, monkeypatch):
 
 
 def test_uncaught_exception_after_another_one(io):
-    """An exception that nobody caught contradicts a success once; a failure is not contradicted."""
+    """An exception that nobody caught contradicts a success once; a further one is on record all the same."""
     io.finalize()
-    for _ in range(2):
-        io.contradict(ValueError("late"))
+    for text in ("late", "later"):
+        io.contradict(ValueError(text))
     io.refresh()
     manifest = written(io)
-    assert [error["message"] for error in manifest["errors"]] == ["ValueError: late"]
-    assert manifest["warnings"][0]["message"] == "1 call after the stage was finalized, contradicting its status"
-    assert [call["call"] for call in manifest["warnings"][0]["calls"]] == ["uncaught exception"]
+    assert [error["message"] for error in manifest["errors"]] == ["ValueError: late", "ValueError: later"]
+    assert manifest["warnings"][0]["message"] == "2 calls after the stage was finalized, contradicting its status"
+    assert [call["call"] for call in manifest["warnings"][0]["calls"]] == ["uncaught exception"] * 2
 
 
 def test_close_failed_is_for_open_stages(io):
@@ -623,3 +624,48 @@ def test_success_waits_for_git_and_the_rest_does_not(opened, monkeypatch):
         io.refresh()
         assert asked == [patience, "closed"]
         asked.clear()
+
+
+def test_an_exception_after_a_failure_is_on_record(opened):
+    """Within `with`, an exception after finalize("failed") is told as a late error, and not lost."""
+
+    def run(io: StageIO):
+        with io:
+            io.finalize("failed", reason="bad")
+            raise RuntimeError("the real cause")
+
+    io = opened()
+    with pytest.raises(RuntimeError):
+        run(io)
+    io.refresh()
+    assert [error["message"] for error in written(io)["errors"]] == ["RuntimeError: the real cause"]
+    assert written(io)["reason"] == "bad"
+
+
+def test_an_exit_code_after_a_skip_contradicts_it(opened):
+    """sys.exit(4) within `with` after a skip is on record, and makes the pipeline's status failed."""
+
+    def run(io: StageIO):
+        with io:
+            io.finalize("skipped")
+            sys.exit(4)
+
+    io = opened()
+    with pytest.raises(SystemExit):
+        run(io)
+    assert io._recorder.summary.contradicted
+    assert json.loads((io.job_dir / "manifest.json").read_text())["status"] == "failed"
+
+
+def test_a_closed_generator_is_no_failure(opened):
+    """A consumer that stops early closes the generator, which ends the stage well."""
+    io = opened()
+
+    def numbers():
+        with io:
+            yield 1
+            yield 2
+
+    next(generator := numbers())
+    generator.close()
+    assert io._recorder.state.status == "success"

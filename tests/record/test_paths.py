@@ -346,3 +346,27 @@ def test_log_path():
     assert io.get_log_path("20251127") == Path("out/logs/04_asr_20251127.log")
     assert re.fullmatch(r"04_asr_\d{8}_\d{6}\.log", io.get_log_path().name)
     assert Path("out/logs").is_dir()
+
+
+def test_after_a_change_of_directory_paths_lead_to_the_same_job(tmp_path: Path):
+    """A relative job folder stays where it was when the stage opened: no second tree grows elsewhere."""
+    io = StageIO("asr", "rel", stage_number=1)
+    (tmp_path / "elsewhere").mkdir()
+    os.chdir(tmp_path / "elsewhere")
+    assert io.get_output_path("sub/a.json") == tmp_path / "rel/01_asr/sub/a.json"
+    assert io.save_json([], "b.json").parent == tmp_path / "rel/01_asr"
+    assert io.get_cache_path("c") == tmp_path / "rel/01_asr/.cache/c"
+    assert io.copy_to_base("b.json") == tmp_path / "rel/b.json"
+    assert os.listdir() == []
+    os.chdir(tmp_path)
+    assert io.get_output_path("a.json") == Path("rel/01_asr/a.json")
+
+
+def test_of_several_stages_of_a_name_an_earlier_one_is_read():
+    """from_stage with two folders of that name means the nearest one before this stage."""
+    for folder in ("02_asr", "07_asr"):
+        Path("out", folder).mkdir(parents=True)
+        Path("out", folder, "a.json").touch()
+    io = StageIO("score", stage_number=5)
+    assert io.get_input_path("a.json", from_stage="asr") == Path("out/02_asr/a.json")
+    assert io.get_input_path("a.json", from_stage="07_asr") == Path("out/07_asr/a.json")

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
-from otel_stageio import SettingError, StageIO, StageNameError, StageNumberError, StageRunningError
+from otel_stageio import (
+    SettingError,
+    StageIO,
+    StageNameError,
+    StageNumberError,
+    StageRunningError,
+    get_stage_logger,
+)
 from otel_stageio import conventions as names
 
 
@@ -301,12 +307,12 @@ def test_a_folder_that_may_not_be_written(tmp_path, run_script):
 
 
 def test_manifest_is_the_state_so_far(told):
-    """`io.manifest` is a read-only mapping of this moment, which later calls do not change."""
+    """`io.manifest` is plain JSON values of this moment: later calls do not change it, nor does it change the stage."""
     io = StageIO("asr", stage_number=1)
     io.add_config("beams", 5)
     before = io.manifest
     io.add_config("beams", 8)
-    assert isinstance(before, MappingProxyType)
+    assert json.loads(json.dumps(before)) == before
     assert (before["status"], before["config"], io.manifest["config"]) == ("running", {"beams": 5}, {"beams": 8})
     before["config"]["beams"] = 1000
     assert io.manifest["config"] == {"beams": 8}
@@ -337,3 +343,25 @@ def test_settings_that_cannot_be_honoured_are_findings(monkeypatch, told):
     io.finalize()
     (warning,) = told(io).warnings
     assert "STAGEIO_CHECKSUM='md5'" in warning
+
+
+def test_without_manifest_none_of_an_earlier_attempt_stays():
+    """With enable_manifest=False there is no manifest.json, also where an attempt before left one."""
+    StageIO("asr", stage_number=1).finalize("failed")
+    assert Path("out/01_asr/manifest.json").exists()
+    StageIO("asr", enable_manifest=False, stage_number=1).finalize()
+    assert not Path("out/01_asr/manifest.json").exists()
+
+
+def test_the_logger_of_a_numbered_name():
+    """get_stage_logger("05_x") is that of stage 5, also where a stage 6 of that name is open too."""
+    fifth, sixth = StageIO("05_x"), StageIO("06_x")
+    assert get_stage_logger("05_x") is fifth.get_stage_logger()
+    assert get_stage_logger("x") is sixth.get_stage_logger()
+
+
+@pytest.mark.parametrize("name", ["06_", "6_"])
+def test_a_number_is_no_name(name: str):
+    """A number without a name is refused."""
+    with pytest.raises(StageNameError, match="number without a name"):
+        StageIO(name)

@@ -174,14 +174,14 @@ def test_trouble_of_our_own_never_reaches_the_stage(io, audio, monkeypatch, caps
 
 
 def test_the_same_file_twice_is_one_entry_updated(io, audio, told):
-    """A file tracked again, by whatever spelling of its path, is updated where it stands, and not doubled."""
+    """A file tracked again, by whatever spelling of its path, is updated where it stands; no metadata goes."""
     io.track_input(audio, "audio", first=1)
     io.track_input("b.wav")
     audio.write_bytes(b"RIFFRIFF")
     io.track_input("./x/../a.wav", "sound", second=2)
     io.finalize()
     first, second = told(io).manifest["inputs"]
-    assert (first["type"], first["size_bytes"], first["second"], "first" in first) == ("sound", 8, 2, False)
+    assert (first["type"], first["size_bytes"], first["second"], first["first"]) == ("sound", 8, 2, 1)
     assert second["path"].endswith("b.wav")
 
 

@@ -187,7 +187,7 @@ def test_records_without_a_uid():
 
 
 def test_tracking_keeps_the_first_order_and_the_last_word():
-    """The same path again updates its entry where it stands; metadata of before is gone; roles are apart."""
+    """The same path again updates its entry where it stands; metadata not told again stays; roles are apart."""
     w = Writer()
     w.start()
     w.track("input", "a.wav", "audio", FILE_SIZE=1, channels=1)
@@ -199,7 +199,7 @@ def test_tracking_keeps_the_first_order_and_the_last_word():
         ("a.wav", "speech", 2),
         ("b.wav", "audio", None),
     ]
-    assert "channels" not in state.artifacts["input"]["a.wav"]
+    assert state.artifacts["input"]["a.wav"]["channels"] == 1
     assert [each["type"] for each in state.artifacts["output"].values()] == ["copy"]
 
 
