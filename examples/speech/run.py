@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 from otel_stageio.demo import tree
@@ -39,14 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def show(job: Path) -> None:
     """Print the tree of the job, the transcript, the head of a stage.log and a manifest."""
+    if not (job / "manifest.json").exists():
+        print("\nNothing was recorded (STAGEIO_MODE=off, or a job folder that cannot be written): nothing to show.")
+        return
     log = stage_folder(job, "recognise") / "stage.log"
     manifest = stage_folder(job, "score") / "manifest.json"
-    with log.open(encoding="utf-8") as lines:
-        head = "".join(islice(lines, LOG_LINES))
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    # Every attempt opens with a header line: the newest is the one of this run.
+    newest = max(at for at, line in enumerate(lines) if line.startswith("# "))
+    head = "".join(lines[newest : newest + LOG_LINES])
     for title, text in (
         (f"The job: {job}", tree(job)),
         ("The transcript", (stage_folder(job, "subtitle") / "transcript.srt").read_text(encoding="utf-8")),
-        (f"The first lines of {log}", head),
+        (f"The first lines of this run in {log}", head),
         (f"The manifest {manifest}", manifest.read_text(encoding="utf-8")),
     ):
         print(f"\n== {title} ==\n\n{text.rstrip()}")

@@ -16,6 +16,7 @@ def main() -> int:
         reference = io.get_input_path("reference.txt", from_stage="ingest")
         if not reference.exists():
             logger.info("Nothing to compare with")
+            io.get_output_path("score.json").unlink(missing_ok=True)  # of another recording, scored before
             io.finalize(status="skipped", reason="there is no reference text beside the recording")
             return 0
         io.track_input(reference, "reference")
