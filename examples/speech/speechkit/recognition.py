@@ -28,7 +28,9 @@ class Recogniser:
         try:
             from pocketsphinx import Config, Decoder  # type: ignore[import-untyped]
         except ImportError as error:
-            raise ImportError('PocketSphinx is missing; install it with: pip install ".[speech]" in the repository') from error
+            raise ImportError(
+                'PocketSphinx is missing; install it with: pip install ".[speech]" in the repository'
+            ) from error
         # The defaults of the model were the best of what was tried on read speech (beams, language weights, topn).
         self._decoder: Any = Decoder(Config(loglevel="FATAL"))
         self.engine = f"pocketsphinx {version('pocketsphinx')}"
