@@ -252,7 +252,7 @@ def test_words_of_the_dictionary():
 def test_missing_recogniser(monkeypatch):
     """Without PocketSphinx the error says what to install."""
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    with pytest.raises(ImportError, match=r'pip install "otel-stageio\[speech\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[speech\]"'):
         recognition.Recogniser()
 
 
