@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from otel_stageio import conventions as names
 from otel_stageio.job import identity, locks, runs, status
 from otel_stageio.job.layout import EVENTS, JobLayout, StageLayout, stage_folders
 from otel_stageio.journal import files
@@ -97,7 +98,24 @@ def compose(job: JobLayout, stages: dict[str, Summary], before: dict[str, Any]) 
     job_id = identity.read_job_id(job)
     if run is None or job_id is None:
         return None
-    return job_manifest.job_manifest(job_id=job_id, run=asdict(run), stages=alive.items(), before=before)
+    return job_manifest.job_manifest(
+        job_id=job_id,
+        run=asdict(run),
+        stages=alive.items(),
+        before=before,
+        moved_on=[of for stage in alive.values() if stage.run > run.run and (of := _in_run(job, stage, run.run))],
+    )
+
+
+def _in_run(job: JobLayout, newest: Summary, run: int) -> Summary | None:
+    """The newest attempt in a run of a stage that has gone on to a later one; without an end it is dead."""
+    stage = StageLayout(job, newest.stage_number, newest.stage)
+    with contextlib.suppress(OSError):
+        for attempt in reversed(stage.attempts()):
+            known = status.read_summary(stage, attempt)
+            if known is not None and known.run == run:
+                return replace(known, status=names.ABANDONED) if known.status == names.RUNNING else known
+    return None
 
 
 def _standing(job: JobLayout) -> dict[str, Any]:

@@ -65,15 +65,22 @@ def status(of_run: Iterable[Summary], missing: Sequence[str]) -> str:
 
 
 def job_manifest(
-    *, job_id: str, run: Mapping[str, Any], stages: Iterable[tuple[str, Summary]], before: Mapping[str, Any]
+    *,
+    job_id: str,
+    run: Mapping[str, Any],
+    stages: Iterable[tuple[str, Summary]],
+    before: Mapping[str, Any],
+    moved_on: Iterable[Summary] = (),
 ) -> dict[str, Any]:
     """The job manifest as plain JSON values.
 
     `run` is the current run as its run.json says it, `stages` are folders with the summary of their newest attempt,
-    and `before` is the document that stands there now, ours or somebody else's.
+    and `before` is the document that stands there now, ours or somebody else's. `moved_on` are the attempts in this
+    run of stages whose newest one belongs to another: a run that was gone back to by its name.
     """
     known = sorted(stages, key=lambda each: (each[1].stage_number, each[1].stage))
-    current = [of for _, of in known if of.run == run["run"]]
+    current = [*(of for _, of in known if of.run == run["run"]), *moved_on]
+    current.sort(key=lambda of: (of.stage_number, of.stage))
     # A stage that was opened without a declaration says nothing about the order: the newest that has one speaks.
     order = max((each for each in current if each.declared), key=lambda each: each.started, default=None)
     begun = {of.stage for of in current}

@@ -335,3 +335,16 @@ def test_without_the_lock(job, monkeypatch, answer):
     run(job, "02_b")
     assert states(job) == {"a": "success", "b": "success"}
     assert open_job(job.root).manifest("a")["degraded"] == []
+
+
+def test_a_run_that_is_gone_back_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A stage that went on to another run still counts in the one that is gone back to by its name."""
+    for name, stage, ends in (("x", "a", "success"), ("y", "a", "failed"), ("x", "b", "success")):
+        monkeypatch.setenv("STAGEIO_RUN", name)
+        StageIO(stage, "out", stages=["a", "b"]).finalize(ends)
+    document = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert (document["run"], document["status"], document["completed_stages"]) == (1, "success", ["a", "b"])
+    assert [(stage["stage"], stage["run"], stage["status"]) for stage in document["stages"]] == [
+        ("a", 2, "failed"),
+        ("b", 1, "success"),
+    ]
