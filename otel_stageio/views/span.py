@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 MOST_EVENTS: Final = 1000
 MOST_BYTES: Final = 256 * 1024
-#: What share of both a severity may fill: files leave room for warnings, and warnings for errors.
-_SHARES: Final = ((names.SEVERITY_ERROR, 1.0), (names.SEVERITY_WARN, 0.95), (0, 0.8))
+#: What share of both a severity may fill: files leave room for warnings, warnings for errors, and errors that were
+#: logged for those that the stage told, of which the last one mostly says why it failed.
+_SHARES: Final = ((names.SEVERITY_ERROR, 0.95), (names.SEVERITY_WARN, 0.9), (0, 0.8))
 #: Bytes of the attributes: of one event, and of the span itself.
 _MOST_EVENT_BYTES: Final = 64 * 1024
 _MOST_SPAN_BYTES: Final = 128 * 1024
@@ -47,6 +48,8 @@ class SpanEvents:
         if record.event_name not in _SHOWN if record.event_name else severity < names.SEVERITY_WARN:
             return
         share = next(share for least, share in _SHARES if severity >= least)
+        if record.event_name == names.ERROR:
+            share = 1.0
         if len(self.kept) < MOST_EVENTS * share:
             made = _event(record)
             weight = len(encode.event(made))

@@ -227,8 +227,8 @@ def test_at_most_a_thousand_events():
     w.finish("failed")
     made = projected(w)
     assert len(made.events) == spans.MOST_EVENTS
-    assert (count(made, names.INPUT), count(made, names.ERROR)) == (800, 50)
-    assert count(made, names.WARNING) + count(made, "log") == 150
+    assert (count(made, names.INPUT), count(made, names.ERROR)) == (800, 100)
+    assert count(made, names.WARNING) + count(made, "log") == 100
     assert made.dropped_events_count == 2000 + 1000 + 100 - 1000
     assert made.attributes[names.EVENTS_LEFT_OUT] == made.dropped_events_count
     assert made.attributes["stageio.inputs.count"] == 2000
@@ -236,19 +236,21 @@ def test_at_most_a_thousand_events():
 
 
 def test_a_stage_of_few_files_may_use_it_all():
-    """Warnings alone may fill all but what is kept for errors, and errors all of it."""
+    """Warnings may fill all but what is kept for errors, logged errors all but what is kept for the stage's own."""
     w = Writer()
     w.start()
     for _ in range(2000):
         w.log("WARNING", "x")
     for _ in range(2000):
         w.log("ERROR", "x")
-    w.finish()
+    w.error("why it failed")
+    w.finish("failed")
     made = projected(w)
-    assert sum(event.attributes["level"] == "WARNING" for event in made.events) == 950
-    assert sum(event.attributes["level"] == "ERROR" for event in made.events) == 50
+    assert sum(event.attributes.get("level") == "WARNING" for event in made.events) == 900
+    assert sum(event.attributes.get("level") == "ERROR" for event in made.events) == 50
+    assert made.events[-1].attributes["message"] == "why it failed"
     w.records[1:2001] = []
-    assert len(projected(w).events) == 1000
+    assert len(projected(w).events) == 951
 
 
 def test_heavy_events_leave_room():
