@@ -41,17 +41,21 @@ _REMOTE: Final = re.compile(rf"(?:{_SCHEME}::)*{_SCHEME}://")
 _USERINFO: Final = rf"((?:^|::){_SCHEME}://)(?:[^/?#]*@|[^/?#@:\[]*:(?!:|[0-9]*(?:[/?#]|$))[^@]*@)"
 #: Here the part before the @ is no user: it names the container.
 _CONTAINERS: Final = re.compile(rf"(?:{_SCHEME}::)*(?:abfss?|wasbs?)://[^/?#@:]*@", re.IGNORECASE)
-_PARAMETER: Final = r"([?&#])([^=&#]+)=([^&#]*)"
+_PARAMETER: Final = r"([?&#;])([^=&#;]+)=([^&#;]*)"
 _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 #: Words of a parameter's name that make its value a secret; as whole words, since "author" and "keyword" are none.
 _SECRET_WORDS: Final = frozenset(
     {
         *("sig", "signature", "token", "jwt", "sas", "bearer", "auth", "authorization", "credential", "credentials"),
-        *("secret", "password", "passwd", "passphrase", "pwd", "pass", "apikey", "accesskey"),
+        *("secret", "password", "passwd", "passphrase", "passcode", "pwd", "pass"),
+        *("apikey", "accesskey", "accountkey", "secretkey", "accesstoken", "authtoken", "sessionid"),
     }
 )
 #: Words that do so together, as in X-Api-Key and AWSAccessKeyId.
-_SECRET_PAIRS: Final = frozenset({("api", "key"), ("access", "key"), ("access", "id"), ("private", "key")})
+_SECRET_PAIRS: Final = frozenset(
+    {("session", "id"), ("access", "id"), *((kind, "key") for kind in ("api", "access", "account", "private"))}
+    | {(kind, "key") for kind in ("secret", "shared", "signing", "subscription")}
+)
 _KINDS: Final = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
 Print = tuple[int, int, int, int]

@@ -84,7 +84,7 @@ class Console:
                 if (
                     handler is not own
                     and record.levelno >= handler.level
-                    and _on_console(handler)
+                    and _on_console(handler, record.levelno)
                     and _passes(handler, record)
                 ):
                     return True
@@ -159,9 +159,11 @@ def _is_descriptor(stream: Any) -> bool:
         return False
 
 
-def _on_console(handler: logging.Handler) -> bool:
+def _on_console(handler: logging.Handler, level: int) -> bool:
     stream: Any = None
-    if any(behind is not handler and _on_console(behind) for behind in _behind(handler)) or _is_loguru(handler):
+    if any(behind is not handler and _on_console(behind, level) for behind in _behind(handler)):
+        return True
+    if _in_loguru(handler, level):
         return True
     if isinstance(handler, logging.FileHandler):
         return handler.baseFilename in _DEVICES
@@ -191,14 +193,17 @@ def _behind(handler: logging.Handler) -> Iterator[logging.Handler]:
             yield behind
 
 
-def _is_loguru(handler: logging.Handler) -> bool:
-    """Whether this is the handler of loguru's documentation that hands records to loguru, and loguru shows them."""
+def _in_loguru(handler: logging.Handler, level: int) -> bool:
+    """Whether this is the handler of loguru's documentation, which hands records to loguru, and loguru shows `level`."""
     loguru = sys.modules.get("loguru")
     if loguru is None or type(handler).__name__ != "InterceptHandler":
         return False
     with guard(_forget):
         sinks = loguru.logger._core.handlers.values()  # noqa: SLF001 - loguru has no public way to ask
-        return any(_is_console(getattr(sink._sink, "_stream", None)) for sink in sinks)  # noqa: SLF001 - the same
+        return any(
+            level >= sink._levelno and _is_console(getattr(sink._sink, "_stream", None))  # noqa: SLF001 - the same
+            for sink in sinks
+        )
     return False
 
 

@@ -86,7 +86,9 @@ class StageState:
         if late:
             self.late_count += 1
             if len(self.late_calls) < LATE_LISTED:
-                self.late_calls.append({"timestamp": rfc3339(record.time_unix_nano), "call": str(late)})
+                told = {"status": names.STATUS, "reason": names.REASON}
+                said = {key: str(record.attributes[name]) for key, name in told.items() if name in record.attributes}
+                self.late_calls.append({"timestamp": rfc3339(record.time_unix_nano), "call": str(late), **said})
         if isinstance(cut, dict):
             what = [f"{key} ({length!s})" for key, length in cut.items()]
             listed = ", ".join(what[:_CUT_LISTED]) + (", ..." if len(what) > _CUT_LISTED else "")

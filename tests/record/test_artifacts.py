@@ -326,6 +326,11 @@ def test_text_of_a_class_of_its_own(job):
         ("https://host/s?jwt=eyJ&pass=hunter2&q=1", "https://host/s?jwt=REDACTED&pass=REDACTED&q=1"),
         ("https://host/s?X-Amz-Signature=ab&X-Amz-Date=1", "https://host/s?X-Amz-Signature=REDACTED&X-Amz-Date=1"),
         ("https://host/s?AWSAccessKeyId=AK&apiKey=z", "https://host/s?AWSAccessKeyId=REDACTED&apiKey=REDACTED"),
+        (
+            "https://host/s?subscription-key=a&AccountKey=b",
+            "https://host/s?subscription-key=REDACTED&AccountKey=REDACTED",
+        ),
+        ("https://host/s?x=1;token=zz", "https://host/s?x=1;token=REDACTED"),
         ("https://host/s?access_token=t&key=k", "https://host/s?access_token=REDACTED&key=REDACTED"),
     ],
 )

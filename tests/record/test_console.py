@@ -639,3 +639,5 @@ def test_what_a_handler_hands_on_counts(capsys: pytest.CaptureFixture[str]):
         assert Console().shown_elsewhere(record, logger, own) is said
     loguru_logger.remove()
     assert not Console().shown_elsewhere(record, logger, own)
+    loguru_logger.add(sys.stderr, level="WARNING")
+    assert not Console().shown_elsewhere(record, logger, own)

@@ -654,6 +654,8 @@ def test_an_exit_code_after_a_skip_contradicts_it(opened):
     with pytest.raises(SystemExit):
         run(io)
     assert io._recorder.summary.contradicted
+    (call,) = io.manifest["warnings"][0]["calls"]
+    assert (call["call"], call["status"], call["reason"]) == ("finalize", "failed", "exit code 4")
     assert json.loads((io.job_dir / "manifest.json").read_text())["status"] == "failed"
 
 
