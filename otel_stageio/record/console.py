@@ -194,7 +194,7 @@ def _behind(handler: logging.Handler) -> Iterator[logging.Handler]:
 
 
 def _in_loguru(handler: logging.Handler, level: int) -> bool:
-    """Whether this is the handler of loguru's documentation, which hands records to loguru, and loguru shows `level`."""
+    """Whether this is the handler that loguru documents for handing records to it, and loguru shows `level`."""
     loguru = sys.modules.get("loguru")
     if loguru is None or type(handler).__name__ != "InterceptHandler":
         return False
