@@ -112,7 +112,7 @@ def load(
     """
     problems: list[str] = []
     variables = _Variables(os.environ if environ is None else environ, problems)
-    project = _nearest_project(_main_file() if isinstance(main_file, _MainFile) else main_file, cwd, problems)
+    project = _nearest_project(main_file_of_process() if isinstance(main_file, _MainFile) else main_file, cwd, problems)
 
     stages, stages_source = tuple((variables.text("STAGEIO_STAGES") or "").replace(",", " ").split()), "STAGEIO_STAGES"
     if not stages:
@@ -247,7 +247,7 @@ class _Project:
         self._problems.append(f"{where} in {self._path} is {value!r} and not {wanted}; {instead}.")
 
 
-def _main_file() -> str | None:
+def main_file_of_process() -> str | None:
     """Return the main script's path; None in a notebook, in a REPL and with ``python -c``."""
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     return file if isinstance(file, str) else None

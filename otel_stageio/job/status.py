@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from dataclasses import replace
@@ -80,6 +81,7 @@ def _liveness(known: Summary, lock: str) -> str:
     return names.RUNNING if held is None and same_boot and silent <= HEARTBEAT_TRUSTED else names.LOST
 
 
+@functools.cache
 def boot_id() -> str:
     """What tells this boot of this host from any other; empty where the system does not say."""
     try:

@@ -106,6 +106,11 @@ def is_policy(value: object) -> bool:
     return isinstance(value, str) and (value in POLICIES or _GIVEN.fullmatch(value) is not None)
 
 
+def print_of(found: os.stat_result) -> Print:
+    """What changes when a file does."""
+    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 def describe(path: object, *, job: JobPaths, policy: str) -> Described:
     """Describe a file, a folder, a missing path or a remote address. Never raises for what is found on disk.
 
@@ -131,7 +136,7 @@ def describe(path: object, *, job: JobPaths, policy: str) -> Described:
     modified = attempt(lambda: rfc3339(found.st_mtime_ns), lambda _: "")
     if modified:  # file systems know times that no calendar does
         attributes[names.FILE_MODIFIED] = modified
-    state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    state = print_of(found)
     if stat.S_ISREG(found.st_mode):
         return _file(attributes, absolute, found.st_size, state, policy)
     if stat.S_ISDIR(found.st_mode):

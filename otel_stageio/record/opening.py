@@ -48,6 +48,11 @@ class Request:
     settings: Settings
     report: Callable[[str], None]
 
+    @property
+    def job(self) -> JobLayout:
+        """The job folder, absolute as of now."""
+        return JobLayout(Path(os.path.abspath(self.root)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
@@ -97,7 +102,7 @@ def open_attempt(request: Request) -> Opened:
     StageNumberError as `numbers.resolve`, JobFormatError where a newer version wrote the folder, and OSError where
     the folder cannot be written.
     """
-    job = JobLayout(Path(os.path.abspath(request.root)))
+    job = request.job
     identity.read_job_id(job)  # before the first write: a folder of a newer format is left as it is
     resolved = numbers.resolve(job, request.text, number=request.number, declared=request.declared)
     job_id = identity.job_id(job)

@@ -11,15 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 from otel_stageio import conventions as names
-from otel_stageio.job.status import boot_id
 from otel_stageio.record.values import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otel_stageio.model import Value
-
-__all__ = ["GitProbe", "boot_id", "describe_process"]
 
 #: Machine names as OpenTelemetry's host.arch has them; any other is given as it is.
 _ARCHITECTURES = {

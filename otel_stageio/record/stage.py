@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from otel_stageio import settings as surroundings
 from otel_stageio.errors import SettingError, guard
 from otel_stageio.job import numbers
-from otel_stageio.job.layout import JobLayout, StageLayout
+from otel_stageio.job.layout import StageLayout
 from otel_stageio.record import ending, exits
 from otel_stageio.record.artifacts import JobPaths
 from otel_stageio.record.background import Background
@@ -143,7 +143,7 @@ class StageIO(StageLifecycle):
         shell = sys.modules.get("IPython")
         if shell is None or shell.get_ipython() is None:
             return
-        job = JobLayout(Path(os.path.abspath(request.root)))
+        job = request.job
         with guard(lambda _: None):  # what is wrong with the request is said when it is opened
             resolved = numbers.resolve(job, request.text, number=request.number, declared=request.declared, claim=False)
             folder = os.path.realpath(StageLayout(job, resolved.number, resolved.name).folder)
@@ -155,7 +155,7 @@ class StageIO(StageLifecycle):
         if self._opened.job is None:
             return None
         with self._troubled("cannot ask git"):
-            main = getattr(sys.modules.get("__main__"), "__file__", None)
+            main = surroundings.main_file_of_process()
             folder = os.path.dirname(os.path.abspath(main)) if main else os.getcwd()
             return GitProbe.start(folder, environ=surroundings.environment())
         return None

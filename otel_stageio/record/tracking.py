@@ -228,7 +228,6 @@ class StageTracking(StagePaths):
 
 def _print(path: str) -> Print | None:
     try:
-        found = os.stat(path)
+        return artifacts.print_of(os.stat(path))
     except (OSError, ValueError):
         return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from otel_stageio.job.status import boot_id
 from otel_stageio.record import provenance
-from otel_stageio.record.provenance import GitProbe, boot_id, describe_process
+from otel_stageio.record.provenance import GitProbe, describe_process
 
 REVISION, BRANCH, DIRTY = "vcs.ref.head.revision", "vcs.ref.head.name", "stageio.git.dirty"
 
