@@ -47,6 +47,11 @@ class StageFolder:
     name: str
     folder: str
 
+    @property
+    def ours(self) -> bool:
+        """Whether a stage of that number and name has this folder; ``6_asr`` is somebody else's, ours is ``06_asr``."""
+        return self.folder == _joined(self.number, self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class JobLayout:

@@ -55,11 +55,10 @@ def look(job: JobLayout, before: dict[str, _Known]) -> dict[str, _Known]:
     """Every stage of the job that left a record, by folder. Raises OSError where the job folder cannot be read."""
     found: dict[str, _Known] = {}
     for folder in stage_folders(job.root):
-        stage = StageLayout(job, folder.number, folder.name)
-        if stage.folder.name != folder.folder:  # "6_asr": somebody else's, ours is 06_asr
+        if not folder.ours:
             continue
         with contextlib.suppress(OSError):  # a stage folder that vanishes or cannot be read is no stage
-            of = _look_at(stage, before.get(folder.folder))
+            of = _look_at(StageLayout(job, folder.number, folder.name), before.get(folder.folder))
             if of is not None:
                 found[folder.folder] = of
     return found

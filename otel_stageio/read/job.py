@@ -29,6 +29,7 @@ _STAGE_KEYS = (
     "duration_seconds",
 )
 _LOG_KEYS = {
+    "step": names.STEP,
     "logger": names.LOGGER,
     "file": names.CODE_FILE_PATH,
     "line": names.CODE_LINE_NUMBER,
@@ -58,8 +59,9 @@ class _Attempt:
         """What manifest.json says of it, made from the journal."""
         state = attempts.state(self.stage, self.number, live=self.live)
         document: Row = json.loads(dump(manifest(state)))  # as the file has it: bytes as text
-        if document["status"] == names.RUNNING:
-            document["status"] = self.summary.status
+        for each in (document, *document["steps"]):
+            if each["status"] == names.RUNNING:
+                each["status"] = self.summary.status
         return document
 
     def log_records(self) -> Iterator[LogRecord]:
@@ -131,12 +133,9 @@ class Job:
     def _known(self, name: str | None = None) -> Iterator[list[_Attempt]]:
         """The attempts on record of every stage, or of those of that name; none of these lists is empty."""
         for folder in stage_folders(self.path):
-            stage = StageLayout(self._layout, folder.number, folder.name)
-            if stage.folder.name != folder.folder:  # "6_asr": somebody else's, ours is 06_asr
+            if not folder.ours or (name is not None and name not in (folder.name, folder.folder)):
                 continue
-            if name is not None and name not in (folder.name, folder.folder):
-                continue
-            known = list(_attempts(stage))
+            known = list(_attempts(StageLayout(self._layout, folder.number, folder.name)))
             if known:
                 yield known
 

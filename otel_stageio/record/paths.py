@@ -175,9 +175,9 @@ class StagePaths(StageCore):
 
     def _skipped(self, folder: StageFolder) -> bool:
         """Whether the newest attempt of that stage was skipped."""
-        stage = StageLayout(self._here.job, folder.number, folder.name)
-        if stage.folder.name != folder.folder:  # "6_asr": somebody else's, it has no journal
+        if not folder.ours:
             return False
+        stage = StageLayout(self._here.job, folder.number, folder.name)
         with self._job_troubled(f"cannot read the record of {folder.folder}"):
             known = status.newest(stage)
             return known is not None and known.status == "skipped"

@@ -123,11 +123,12 @@ def _foreign_stages(before: Mapping[str, Any], taken: set[str], *, mine: bool) -
     """The entries of other stages, whoever listed them; without those that we wrote for a stage that is gone."""
     listed = before.get("stages")
     if isinstance(listed, dict):  # stages by name: the other common form
-        return [
+        made = [
             {"stage": name, **(of if isinstance(of, dict) else {"state": of})}
             for name, of in listed.items()
             if name not in taken
         ]
+        return [each for each in made if _name(each) not in taken]
     if not isinstance(listed, list):
         return []
     return [each for each in listed if _name(each) not in taken and not (mine and _is_entry(each))]

@@ -337,6 +337,14 @@ def test_without_the_lock(job, monkeypatch, answer):
     assert open_job(job.root).manifest("a")["degraded"] == []
 
 
+def test_a_foreign_folder_whose_name_could_be_no_stage(tmp_path: Path):
+    """A folder with a number and a name too long for a stage of ours keeps no stage from opening, nor a reader."""
+    (tmp_path / "out" / f"6_{'x' * 253}").mkdir(parents=True)
+    StageIO("asr", "out").finalize()
+    assert [row["stage"] for row in open_job("out").stages] == ["asr"]
+    assert states(JobLayout(tmp_path / "out")) == {"asr": "success"}
+
+
 def test_a_run_that_is_gone_back_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """A stage that went on to another run still counts in the one that is gone back to by its name."""
     for name, stage, ends in (("x", "a", "success"), ("y", "a", "failed"), ("x", "b", "success")):
