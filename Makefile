@@ -66,9 +66,10 @@ $(MADE):
 		'Or choose another Python: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.dev: $(MADE) pyproject.toml tests/constraints.txt
+$(VENV)/.dev: $(MADE) pyproject.toml tests/constraints.txt tests/instrumentation.txt
 	$(call heading,installing what the checks need; this takes a minute or two)
 	@$(PIP) --constraint tests/constraints.txt --editable '.[dev]'
+	@$(PIP) --no-deps --requirement tests/instrumentation.txt
 	@touch $@
 
 $(VENV)/.speech: $(MADE) pyproject.toml tests/constraints.txt
@@ -78,5 +79,6 @@ $(VENV)/.speech: $(MADE) pyproject.toml tests/constraints.txt
 
 $(VENV)/.oldest: $(MADE) pyproject.toml tests/constraints-oldest.txt
 	$(call heading,installing the oldest releases allowed)
-	@$(PIP) --constraint tests/constraints-oldest.txt --editable '.[test]'
+	@$(PIP) --constraint tests/constraints-oldest.txt --editable '.[test]' \
+		opentelemetry-instrumentation-sqlite3 opentelemetry-instrumentation-threading
 	@touch $@

@@ -21,6 +21,7 @@ CODE_LINE_NUMBER: Final = "code.line.number"
 CODE_FUNCTION_NAME: Final = "code.function.name"
 THREAD_NAME: Final = "thread.name"
 ERROR_TYPE: Final = "error.type"
+OTEL_EVENT_NAME: Final = "otel.event.name"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
@@ -42,12 +43,19 @@ PROCESS_RUNTIME_VERSION: Final = "process.runtime.version"
 VCS_REVISION: Final = "vcs.ref.head.revision"
 VCS_BRANCH: Final = "vcs.ref.head.name"
 
+#: What the names below begin with.
+OWN: Final = "stageio."
+
 # Who and where.
 JOB_ID: Final = "stageio.job.id"
 JOB_STAGES: Final = "stageio.job.stages"
 RUN: Final = "stageio.run"
 RUN_NAME: Final = "stageio.run.name"
 RUN_SPAN_ID: Final = "stageio.run.span_id"
+RUN_TRACE_ID: Final = "stageio.run.trace_id"
+PARENT_SPAN_ID: Final = "stageio.parent.span_id"
+PARENT_REMOTE: Final = "stageio.parent.remote"
+TRACE_STATE: Final = "stageio.trace_state"
 STAGE_NAME: Final = "stageio.stage.name"
 STAGE_NUMBER: Final = "stageio.stage.number"
 STAGE_ATTEMPT: Final = "stageio.stage.attempt"
@@ -57,8 +65,10 @@ REASON: Final = "stageio.reason"
 GIT_DIRTY: Final = "stageio.git.dirty"
 BOOT_ID: Final = "stageio.host.boot_id"
 
-#: The stdlib logger of a record that is not the stage's own.
+#: The logger, of the standard library or of OpenTelemetry's Logs API, of a record that is not the stage's own.
 LOGGER: Final = "stageio.logger"
+#: The step that a log record was made in, nested ones joined with slashes.
+STEP: Final = "stageio.step"
 
 # Events.
 STARTED: Final = "stageio.stage.started"
@@ -74,6 +84,14 @@ WARNING: Final = "stageio.warning"
 ERROR: Final = "stageio.error"
 GIT: Final = "stageio.git"
 DEGRADED: Final = "stageio.degraded"
+STEP_STARTED: Final = "stageio.step.started"
+STEP_FINISHED: Final = "stageio.step.finished"
+# What the stage's span was told by OpenTelemetry's API.
+SPAN_ATTRIBUTES: Final = "stageio.span.attributes"
+SPAN_EVENT: Final = "stageio.span.event"
+SPAN_LINK: Final = "stageio.span.link"
+SPAN_STATUS: Final = "stageio.span.status"
+SPAN_NAME: Final = "stageio.span.name"
 
 # What the events carry.
 LATE: Final = "stageio.late"
@@ -96,6 +114,23 @@ METRIC_NAME: Final = "stageio.metric.name"
 METRIC_VALUE: Final = "stageio.metric.value"
 METRIC_UNIT: Final = "stageio.metric.unit"
 CUT: Final = "stageio.cut"
+PRODUCER_STAGE: Final = "stageio.producer.stage.name"
+PRODUCER_NUMBER: Final = "stageio.producer.stage.number"
+PRODUCER_ATTEMPT: Final = "stageio.producer.stage.attempt"
+PRODUCER_TRACE_ID: Final = "stageio.producer.trace_id"
+PRODUCER_SPAN_ID: Final = "stageio.producer.span_id"
+STEP_DURATION: Final = "stageio.step.duration"
+STEP_ATTRIBUTE: Final = "stageio.step.attribute."
+SPAN_ATTRIBUTE: Final = "stageio.span.attribute."
+SPAN_EVENT_NAME: Final = "stageio.span.event.name"
+SPAN_EVENT_TIME: Final = "stageio.span.event.time"
+SPAN_DROPPED_ATTRIBUTES: Final = "stageio.span.dropped_attributes"
+SPAN_STATUS_CODE: Final = "stageio.span.status.code"
+SPAN_STATUS_MESSAGE: Final = "stageio.span.status.message"
+SPAN_NAME_VALUE: Final = "stageio.span.name.value"
+LINK_TRACE_ID: Final = "stageio.link.trace_id"
+LINK_SPAN_ID: Final = "stageio.link.span_id"
+LINK_REMOTE: Final = "stageio.link.remote"
 
 # What only the stage's span carries.
 METRIC_KEY: Final = "stageio.metric."

@@ -33,6 +33,8 @@ class Scope:
 
     name: str = ""
     version: str = ""
+    attributes: Attributes = field(default_factory=dict)
+    schema_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ STAGEIO_CAPTURE                    stage | root
 STAGEIO_CHECKSUM                   auto | sha256 | stat | off; else ``[tool.stageio] checksum``
 STAGEIO_CHECKSUM_WAIT              how long the end of a stage waits for digests, in seconds
 STAGEIO_SIGTERM                    on | off
+STAGEIO_TRACER                     on | off: whether OpenTelemetry's API gets our tracer where the program set none
+TRACEPARENT, TRACESTATE, BAGGAGE   the trace that the stage is called in; read by `record.otel.carrier`
 OTEL_SERVICE_NAME                  the pipeline; else service.name in OTEL_RESOURCE_ATTRIBUTES, else
                                    ``[tool.stageio] pipeline``, else ``[project] name``
 NO_COLOR, TERM=dumb                a console without colours
@@ -69,6 +71,8 @@ class Settings:
     checksum_wait: float
     #: Whether a handler for SIGTERM may be installed.
     sigterm: bool
+    #: Whether our tracer and logger providers may become the process's, where it has none.
+    tracer: bool
     service_name: str
     #: One sentence for each value that could not be honoured.
     problems: tuple[str, ...]
@@ -131,6 +135,7 @@ def load(
         checksum=variables.choice("STAGEIO_CHECKSUM", CHECKSUMS, checksum_default),
         checksum_wait=variables.seconds("STAGEIO_CHECKSUM_WAIT", _CHECKSUM_WAIT),
         sigterm=variables.choice("STAGEIO_SIGTERM", _SWITCH, "on") == "on",
+        tracer=variables.choice("STAGEIO_TRACER", _SWITCH, "on") == "on",
         service_name=(
             variables.text("OTEL_SERVICE_NAME")
             or _resource_service_name(variables.text("OTEL_RESOURCE_ATTRIBUTES"))

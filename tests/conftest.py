@@ -112,10 +112,15 @@ def _hooks_as_found() -> Callable[[], None]:
 def _opentelemetry_as_found() -> Callable[[], None]:
     # A provider can be set once in a process, and no public call takes it back.
     provider, was_set, current = trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE._done, context.get_current()
+    logs = sys.modules.get("opentelemetry._logs._internal")  # not all tests need it loaded
+    of_logs = (logs._LOGGER_PROVIDER, logs._LOGGER_PROVIDER_SET_ONCE._done) if logs else (None, False)
 
     def put_back() -> None:
         trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE._done = provider, was_set
         context.attach(current)
+        logs = sys.modules.get("opentelemetry._logs._internal")
+        if logs:
+            logs._LOGGER_PROVIDER, logs._LOGGER_PROVIDER_SET_ONCE._done = of_logs
 
     return put_back
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry import trace
 
 from otel_stageio import StageIO, open_job
 from otel_stageio.journal import reader
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from otel_stageio.model import Span
     from otel_stageio.read.job import Job
 
 
@@ -60,6 +62,43 @@ def track_big(at: dict[str, Any]) -> None:
     path = at["io"].get_output_path("big.bin")
     path.write_bytes(bytes(3 << 20))
     at["io"].track_output(path, "binary")
+
+
+def begin_step(at: dict[str, Any]) -> None:
+    """Begin a step that goes on for some calls."""
+    at["step"] = at["io"].step("decode", file="a.wav")
+    at["span"] = at["step"].__enter__()
+
+
+def library_span(at: dict[str, Any]) -> None:
+    """Make a span as a library does that knows nothing of stages."""
+    with trace.get_tracer("decoder").start_as_current_span("beam"):
+        pass
+
+
+def steps(*expected: tuple[str, str]) -> Callable[[dict[str, Any], Job], bool]:
+    """Whether the manifest has these steps; one that is running was abandoned when the process is dead."""
+
+    def told(manifest: dict[str, Any], _: Job) -> bool:
+        found = {each["name"]: each["status"] for each in manifest["steps"]}
+        return all(found.get(name) in (status, "success") for name, status in expected)
+
+    return told
+
+
+def spans(job: Job) -> list[Span]:
+    """The spans of the stage that are on disk."""
+    return [each for path in job.path.glob("*/.stageio/001/traces.jsonl") for each in reader.spans(str(path))]
+
+
+def span_events(*expected: str) -> Callable[[dict[str, Any], Job], bool]:
+    """Whether the journal has these events of what the stage's span was told."""
+
+    def told(_: dict[str, Any], job: Job) -> bool:
+        path = next(job.path.glob("02_asr/.stageio/001/events.jsonl"))
+        return set(expected) <= {each.event_name for each in reader.log_records(str(path))}
+
+    return told
 
 
 def has(role: str, name: str, **expected: object) -> Callable[[dict[str, Any], Job], bool]:
@@ -119,6 +158,24 @@ STORY = [
     Step(
         lambda at: at["io"].add_error("by itself"), lambda manifest, _: manifest["errors"][1]["message"] == "by itself"
     ),
+    Step(begin_step, steps(("decode", "abandoned"))),
+    Step(
+        lambda at: at["io"].get_stage_logger().info("inside"),
+        lambda _, job: [row["step"] for row in job.logs() if row["message"] == "inside"] == ["decode"],
+    ),
+    Step(library_span, lambda _, job: "beam" in [each.name for each in spans(job)]),
+    Step(lambda at: at["span"].set_attribute("words", 3)),
+    Step(
+        lambda at: at["step"].__exit__(None, None, None),
+        lambda _, job: (
+            [each.attributes for each in spans(job) if each.name == "decode"] == [{"file": "a.wav", "words": 3}]
+        ),
+    ),
+    Step(lambda at: at["io"].span.set_attribute("beams", 5), span_events("stageio.span.attributes")),
+    Step(lambda at: at["io"].span.add_event("first word"), span_events("stageio.span.event")),
+    Step(lambda at: at["io"].span.add_link(trace.SpanContext(1, 2, is_remote=True)), span_events("stageio.span.link")),
+    Step(lambda at: at["io"].span.set_status(trace.StatusCode.OK), span_events("stageio.span.status")),
+    Step(lambda at: at["io"].span.update_name("words"), span_events("stageio.span.name")),
     Step(lambda at: at["io"].set_resources(gpu="none"), lambda manifest, _: manifest["resources"]["gpu"] == "none"),
     Step(lambda at: at["io"].save_metadata({"a": 1})),
     Step(lambda at: at["io"].copy_to_base("a.json")),
@@ -128,16 +185,20 @@ STORY = [
             (manifest["status"], manifest["reason"], manifest["extra"]) == ("success", "done", {"segments": 3})
         ),
     ),
+    Step(
+        lambda at: at["io"].span.set_attribute("late", 1),
+        lambda manifest, _: manifest["warnings"][-1]["calls"][0]["call"] == "set_attribute",
+    ),
     Step(lambda at: at["io"].add_config("late", 1), lambda manifest, _: manifest["config"]["late"] == 1),
     Step(lambda at: at["io"].track_output(at["file"], "late"), has("outputs", "in.txt", type="late")),
     Step(
         lambda at: at["io"].get_stage_logger().info("Stage complete"),
         lambda _, job: job.logs()[-1]["message"] == "Stage complete",
     ),
-    Step(lambda at: at["io"].finalize("failed"), late(3)),
+    Step(lambda at: at["io"].finalize("failed"), late(4)),
 ]
 #: The place of the first finalize.
-END = 25
+END = 35
 
 
 def tell(out: Path, last: int) -> None:
@@ -185,6 +246,6 @@ def test_story_has_every_call():
 
     told = inspect.getsource(inspect.getmodule(Step))
     quiet = {"close_failed", "close_raised", "contradict", "writes", "refresh", "load_metadata", "get_all_inputs"}
-    quiet |= {"get_log_path", "get_input_path"}  # what only looks
+    quiet |= {"get_log_path", "get_input_path", "environ", "headers"}  # what only looks
     public = {name for name in dir(StageIO) if not name.startswith("_") and callable(getattr(StageIO, name))}
     assert [name for name in sorted(public - quiet) if f".{name}(" not in told] == []

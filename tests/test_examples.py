@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import shutil
 import wave
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from otel_stageio.journal import reader
 from speechkit import wav
 from speechkit.resample import resample
 
@@ -110,6 +112,45 @@ def test_files_are_tracked(speech, sentence, tmp_path):
     assert not (job / cached["path"]).exists()
     assert [one["warnings"] for one in (manifest(job / folder) for folder in FOLDERS)] == [[]] * len(FOLDERS)
     assert manifest(job / "03_segment")["config"]["min_silence_seconds"] == 0.3
+
+
+def test_traces_are_one_tree(speech, sentence, tmp_path):
+    """Rebuilt from all traces.jsonl files, the pipeline is one tree: run, stages, steps; links say who read of whom."""
+    assert speech("--wav", sentence).returncode == 0
+    spans = [span for path in (tmp_path / "job").rglob("traces.jsonl") for span in reader.spans(str(path))]
+    by_id = {span.span_id: span for span in spans}
+    assert len(by_id) == len(spans)
+    assert len({span.trace_id for span in spans}) == 1
+    assert [span.name for span in spans if not span.parent_span_id] == ["speech"]
+    assert {span.parent_span_id for span in spans} - {""} <= by_id.keys()
+
+    def tree(parent: str) -> list:
+        below = [span for span in spans if span.parent_span_id == parent]
+        below.sort(key=attrgetter("start_time_unix_nano"))
+        return [(span.name, tree(span.span_id)) if tree(span.span_id) else span.name for span in below]
+
+    assert tree("") == [
+        (
+            "speech",
+            [
+                "ingest",
+                ("normalise", ["resample", "amplify"]),
+                "segment",
+                ("recognise", ["load", "segment"]),
+                "subtitle",
+                "score",
+            ],
+        )
+    ]
+    steps = manifest(tmp_path / "job" / "04_recognise")["steps"]
+    assert [(step["name"], step["status"]) for step in steps] == [("load", "success"), ("segment", "success")]
+    assert {span.name: sorted({by_id[link.span_id].name for link in span.links}) for span in spans if span.links} == {
+        "normalise": ["ingest"],
+        "segment": ["normalise"],
+        "recognise": ["normalise", "segment"],
+        "subtitle": ["recognise"],
+        "score": ["ingest", "subtitle"],
+    }
 
 
 def test_another_recording_without_reference(speech, sentence, tmp_path):

@@ -25,6 +25,8 @@ else:
     import tomli as tomllib
 
 REPO = Path(__file__).resolve().parents[1]
+#: Beta packages whose releases go with one release of OpenTelemetry each.
+INSTRUMENTATION = ("opentelemetry-distro", "opentelemetry-instrumentation-")
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -33,6 +35,12 @@ def pins(name: str) -> dict[str, Requirement]:
     lines = (REPO / "tests" / name).read_text(encoding="utf-8").splitlines()
     found = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {one.name: one for one in found}
+
+
+def asked() -> set[str]:
+    """List what the package and its extras ask for."""
+    texts = [*PROJECT["dependencies"], *(text for extra in PROJECT["optional-dependencies"].values() for text in extra)]
+    return {Requirement(text).name for text in texts} - {PROJECT["name"]}
 
 
 @pytest.mark.parametrize("name", otel_stageio.__all__)
@@ -114,6 +122,11 @@ def test_oldest_constraints_are_the_lower_bounds():
     """`make test-oldest` installs exactly the lower bounds that pyproject.toml promises."""
     promised = [Requirement(text) for text in PROJECT["dependencies"]]
     oldest = pins("constraints-oldest.txt")
+    instrumentation = {name: oldest.pop(name) for name in sorted(oldest) if name.startswith(INSTRUMENTATION)}
+    assert {str(one.specifier) for one in instrumentation.values()} == {"==0.56b0"}
+    assert set(instrumentation) == {
+        name for name in asked() | set(pins("instrumentation.txt")) if name.startswith(INSTRUMENTATION)
+    }
     assert sorted(oldest) == sorted(one.name for one in promised)
     for one in promised:
         (bound,), (pin,) = one.specifier, oldest[one.name].specifier
@@ -123,6 +136,5 @@ def test_oldest_constraints_are_the_lower_bounds():
 
 def test_constraints_pin_every_requirement():
     """Whatever an extra asks for is pinned, so that `make test` installs tomorrow what it does today."""
-    asked = [*PROJECT["dependencies"], *(text for extra in PROJECT["optional-dependencies"].values() for text in extra)]
-    names = {Requirement(text).name for text in asked} - {PROJECT["name"]}
-    assert names <= set(pins("constraints.txt"))
+    assert asked() <= set(pins("constraints.txt"))
+    assert not set(pins("instrumentation.txt")) & set(pins("constraints.txt"))

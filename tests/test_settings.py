@@ -36,6 +36,7 @@ def test_defaults_hold_where_nothing_is_said(tmp_path):
         checksum="auto",
         checksum_wait=300.0,
         sigterm=True,
+        tracer=True,
         service_name="stageio",
         problems=(),
     )
@@ -56,6 +57,7 @@ def test_every_variable_is_read(tmp_path):
         STAGEIO_CHECKSUM="stat",
         STAGEIO_CHECKSUM_WAIT="1.5",
         STAGEIO_SIGTERM="off",
+        STAGEIO_TRACER="off",
         OTEL_SERVICE_NAME="speech",
     ) == settings.Settings(
         job_dir="/data/job",
@@ -69,6 +71,7 @@ def test_every_variable_is_read(tmp_path):
         checksum="stat",
         checksum_wait=1.5,
         sigterm=False,
+        tracer=False,
         service_name="speech",
         problems=(),
     )
@@ -78,8 +81,8 @@ def test_an_empty_variable_is_unset(tmp_path):
     """An empty value counts as none at all, and is no problem."""
     names = [
         "STAGEIO_JOB_DIR", "OUTPUT_DIR", "STAGEIO_MODE", "STAGEIO_RUN", "STAGEIO_STAGES", "STAGEIO_CONSOLE", "NO_COLOR",
-        "STAGEIO_CAPTURE", "STAGEIO_CHECKSUM", "STAGEIO_CHECKSUM_WAIT", "STAGEIO_SIGTERM", "OTEL_SERVICE_NAME", "TERM",
-        "OTEL_RESOURCE_ATTRIBUTES",
+        "STAGEIO_CAPTURE", "STAGEIO_CHECKSUM", "STAGEIO_CHECKSUM_WAIT", "STAGEIO_SIGTERM", "STAGEIO_TRACER",
+        "OTEL_SERVICE_NAME", "TERM", "OTEL_RESOURCE_ATTRIBUTES",
     ]  # fmt: skip
     assert load(tmp_path, **dict.fromkeys(names, "")) == load(tmp_path)
 
@@ -118,6 +121,7 @@ def test_words_may_be_written_in_capitals_and_with_blanks(tmp_path):
             "STAGEIO_CHECKSUM='md5' is not one of auto, sha256, stat, off; auto is used.",
         ),
         ("STAGEIO_SIGTERM", "no", {"sigterm": True}, "STAGEIO_SIGTERM='no' is not one of on, off; on is used."),
+        ("STAGEIO_TRACER", "no", {"tracer": True}, "STAGEIO_TRACER='no' is not one of on, off; on is used."),
         *(
             (
                 "STAGEIO_CHECKSUM_WAIT",

@@ -29,15 +29,19 @@ def main() -> int:
 
         # The gain is known only when the last sample has been seen, and an hour of audio shall not lie in memory.
         cache = io.get_cache_path("resampled.f32")
-        mono = (to_mono(block) for block in read_blocks(recording, info))
-        peak = write_floats(cache, resample(mono, info.sample_rate, SAMPLE_RATE))
+        with io.step("resample"):
+            mono = (to_mono(block) for block in read_blocks(recording, info))
+            peak = write_floats(cache, resample(mono, info.sample_rate, SAMPLE_RATE))
         gain = gain_for(peak)
         logger.debug("Peak %.4f, gain %.3f", peak, gain)
         if gain == 1.0 or peak * gain < TARGET_PEAK / 2:
             logger.warning("The recording is very quiet (peak %.5f of full scale)", peak)
             io.add_warning(f"very quiet recording: peak {peak:.5f} of full scale")
 
-        with io.open_output("audio.wav", "wb", type="audio", sample_rate=SAMPLE_RATE, channels=1) as file:
+        with (
+            io.step("amplify", gain=gain),
+            io.open_output("audio.wav", "wb", type="audio", sample_rate=SAMPLE_RATE, channels=1) as file,
+        ):
             seconds = write_wav(file, read_floats(cache), gain)
         why = "resampled audio before the gain was known"
         io.track_intermediate(cache, retained=False, reason=why, checksum="off")  # it is gone before anyone can compare

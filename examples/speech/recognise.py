@@ -23,20 +23,22 @@ def main() -> int:
         io.track_input(segments_file, "segments")
         segments = io.load_json("segments.json")
 
-        recogniser = Recogniser()
+        with io.step("load"):
+            recogniser = Recogniser()
         io.set_config({"engine": recogniser.engine, "model": recogniser.model, "sample_rate": SAMPLE_RATE})
         logger.info("Recognising %d segments with %s", len(segments), recogniser.engine)
         began = time.monotonic()
         recognised = []
         with wave.open(str(audio_file), "rb") as audio:
             for number, segment in enumerate(segments, 1):
-                first, last = (round(segment[key] * SAMPLE_RATE) for key in ("start", "end"))
-                audio.setpos(first)
-                words = recogniser.recognise(audio.readframes(last - first), segment["start"])
-                recognised.append({**segment, "words": [asdict(word) for word in words]})
-                logger.info("Segment %d of %d: %s", number, len(segments), " ".join(word.word for word in words))
-                unsure = ", ".join(f"{word.word} ({word.confidence:.2f})" for word in words if word.confidence < UNSURE)
-                logger.debug("Not sure of: %s", unsure or "nothing")
+                with io.step("segment", number=number, **segment):
+                    first, last = (round(segment[key] * SAMPLE_RATE) for key in ("start", "end"))
+                    audio.setpos(first)
+                    words = recogniser.recognise(audio.readframes(last - first), segment["start"])
+                    recognised.append({**segment, "words": [asdict(word) for word in words]})
+                    logger.info("%d of %d: %s", number, len(segments), " ".join(word.word for word in words))
+                    unsure = [f"{word.word} ({word.confidence:.2f})" for word in words if word.confidence < UNSURE]
+                    logger.debug("Not sure of: %s", ", ".join(unsure) or "nothing")
         seconds = time.monotonic() - began
 
         word_count = sum(len(segment["words"]) for segment in recognised)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_stageio.job.layout import JobLayout
-    from otel_stageio.model import Resource
+    from otel_stageio.model import Resource, Value
 
 RUN_JSON = "run.json"
-_ROOT_SPAN = 1_000_000
+#: Nanoseconds that a run's span lasts.
+ROOT_SPAN = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,29 @@ class Run:
     pipeline_log: str
     host: str
     created_unix_nano: int
+    #: The W3C flags of the trace that the run began in: 1, unless an incoming one was not sampled.
+    trace_flags: int = 1
+    #: Its W3C trace state, as the header has it.
+    trace_state: str = ""
+
+
+_OPTIONAL = {"trace_flags": 1, "trace_state": ""}
+_KEYS = tuple(Run.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Where in a trace a run stands: its trace, and the span that its stages hang on. Hex text."""
+
+    trace_id: str
+    span_id: str
+    trace_flags: int = 1
+    trace_state: str = ""
+
+
+def new_ids() -> Ids:
+    """Ids of a new trace."""
+    return Ids(os.urandom(16).hex(), os.urandom(8).hex())
 
 
 def numbers(job: JobLayout) -> list[int]:
@@ -54,68 +78,102 @@ def read(job: JobLayout, number: int) -> Run | None:
     try:
         with open(job.run_dir(number) / RUN_JSON, "rb") as file:
             document = json.load(file)
-        return Run(**{key: document[key] for key in Run.__dataclass_fields__})
+        return Run(**{key: document.get(key, _OPTIONAL[key]) if key in _OPTIONAL else document[key] for key in _KEYS})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
 def join(
-    job: JobLayout, *, name: str | None, done: Callable[[int], bool], host: str, resource: Callable[[int], Resource]
+    job: JobLayout,
+    *,
+    name: str | None,
+    done: Callable[[int], bool],
+    host: str,
+    resource: Callable[[int], Resource],
+    incoming: Ids | None = None,
+    ids: Callable[[str, int], Ids] = lambda _name, _now: new_ids(),
 ) -> Run:
     """The run that a stage takes part in, begun now where it has to be.
 
-    With a `name` it is the run of that name. Else it is the newest one, unless `done` says that the stage did its work
-    in it already: then the pipeline was started again, and a new run begins. Raises OSError.
+    With a `name` it is the run of that name, or of that trace id. Else, where the stage is called in a trace, it is the
+    run of that trace: `incoming` says where the stage is called. Else it is the newest one, unless `done` says that the
+    stage did its work in it already: then the pipeline was started again, and a new run begins. A run that begins in
+    an incoming trace writes no span: the caller's stands for it; and the id of that trace is no name. `ids` gives the
+    ids of any other one's root span, from its name and start. Raises OSError.
     """
+    begins = None if incoming is not None and name == incoming.trace_id else name
     while True:
         known = numbers(job)
-        run = _named(job, known, name) if name is not None else read(job, known[-1]) if known else None
-        if run is not None and (name is not None or not done(run.run)):
+        if name is not None:
+            run = _newest(job, known, lambda run: name in (run.name, run.trace_id))
+        elif incoming is not None:
+            run = _newest(job, known, lambda run: run.trace_id == incoming.trace_id)
+        else:
+            run = read(job, known[-1]) if known else None
+            run = None if run is not None and done(run.run) else run
+        if run is not None:
             return run
-        begun = _begin(job, (known or [0])[-1] + 1, name=name, host=host, resource=resource)
+        number = (known or [0])[-1] + 1
+        begun = _begin(job, number, name=begins, host=host, resource=resource, incoming=incoming, ids=ids)
         if begun is not None:
             return begun
 
 
-def _named(job: JobLayout, known: list[int], name: str) -> Run | None:
-    return next((run for number in reversed(known) if (run := read(job, number)) and run.name == name), None)
+def _newest(job: JobLayout, known: list[int], wanted: Callable[[Run], bool]) -> Run | None:
+    return next((run for number in reversed(known) if (run := read(job, number)) and wanted(run)), None)
 
 
 def _begin(
-    job: JobLayout, number: int, *, name: str | None, host: str, resource: Callable[[int], Resource]
+    job: JobLayout,
+    number: int,
+    *,
+    name: str | None,
+    host: str,
+    resource: Callable[[int], Resource],
+    incoming: Ids | None,
+    ids: Callable[[str, int], Ids],
 ) -> Run | None:
     """Begin run `number`; None where somebody else began it first."""
     now = time.time_ns()
+    about = resource(number)
+    shown = name or str(about.attributes[names.SERVICE_NAME])
+    where = incoming or ids(shown, now)
     run = Run(
         run=number,
         name=name,
-        trace_id=os.urandom(16).hex(),
-        span_id=os.urandom(8).hex(),
+        trace_id=where.trace_id,
+        span_id=where.span_id,
         pipeline_log=_pipeline_log(job, number, now),
         host=host,
         created_unix_nano=now,
+        trace_flags=where.trace_flags,
+        trace_state=where.trace_state,
     )
-    about = resource(number)
-    span = Span(
+    content = {RUN_JSON: f"{json.dumps(asdict(run), indent=2)}\n".encode()}
+    if incoming is None:
+        content[TRACES] = encode.span_line(_root_span(run, shown, about), encode.tail(identity.SCOPE, about))
+    return run if files.claim_filled_folder(str(job.run_dir(number)), content) else None
+
+
+def _root_span(run: Run, name: str, about: Resource) -> Span:
+    """A millisecond under which the stages of the run stand side by side."""
+    return Span(
         trace_id=run.trace_id,
         span_id=run.span_id,
-        name=name or str(about.attributes[names.SERVICE_NAME]),
-        start_time_unix_nano=now,
-        end_time_unix_nano=now + _ROOT_SPAN,
-        attributes={
-            names.JOB_ID: about.attributes[names.JOB_ID],
-            names.RUN: number,
-            **({names.RUN_NAME: name} if name is not None else {}),
-        },
+        trace_state=run.trace_state,
+        name=name,
+        start_time_unix_nano=run.created_unix_nano,
+        end_time_unix_nano=run.created_unix_nano + ROOT_SPAN,
+        attributes=attributes(run, str(about.attributes[names.JOB_ID])),
     )
-    begun = files.claim_filled_folder(
-        str(job.run_dir(number)),
-        {
-            RUN_JSON: f"{json.dumps(asdict(run), indent=2)}\n".encode(),
-            TRACES: encode.span_line(span, encode.tail(identity.SCOPE, about)),
-        },
-    )
-    return run if begun else None
+
+
+def attributes(run: Run, job_id: str) -> dict[str, Value]:
+    """What a run's span says of it."""
+    made: dict[str, Value] = {names.JOB_ID: job_id, names.RUN: run.run}
+    if run.name is not None:
+        made[names.RUN_NAME] = run.name
+    return made
 
 
 def _pipeline_log(job: JobLayout, number: int, now: int) -> str:

@@ -47,7 +47,12 @@ def _lines(resources: list[_Json] | None, scopes: str, records: str, decode: Any
             scope = of_scope.get("scope") or {}
             yield Line(
                 records=tuple(decode(each) for each in of_scope.get(records) or ()),
-                scope=Scope(name=_text(scope, "name"), version=_text(scope, "version")),
+                scope=Scope(
+                    name=_text(scope, "name"),
+                    version=_text(scope, "version"),
+                    attributes=_attributes(scope),
+                    schema_url=_text(of_scope, "schemaUrl"),
+                ),
                 resource=resource,
             )
 

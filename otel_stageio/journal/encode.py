@@ -66,8 +66,10 @@ def readable(of: Value) -> str:
 def tail(scope: Scope, resource: Resource) -> str:
     """What ends every line of one writer: its scope and resource, the same text each time."""
     version = f',"version":{_text(scope.version)}' if scope.version else ""
+    about = f',"attributes":[{pairs(scope.attributes)}]' if scope.attributes else ""
+    schema = f',"schemaUrl":{_text(scope.schema_url)}' if scope.schema_url else ""
     attributes = f'"attributes":[{pairs(resource.attributes)}]' if resource.attributes else ""
-    return f'],"scope":{{"name":{_text(scope.name)}{version}}}}}],"resource":{{{attributes}}}}}]}}\n'
+    return f'],"scope":{{"name":{_text(scope.name)}{version}{about}}}{schema}}}],"resource":{{{attributes}}}}}]}}\n'
 
 
 def log_line(record: LogRecord, end: str) -> bytes:

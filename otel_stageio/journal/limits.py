@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from otel_stageio import conventions as names
 from otel_stageio.journal import encode
+from otel_stageio.model import SpanEvent, SpanLink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from otel_stageio.model import LogRecord, Value
+    from otel_stageio.model import Attributes, LogRecord, Scope, Span, Value
+
+_Part = TypeVar("_Part", SpanEvent, SpanLink)
 
 #: Bytes of one encoded record, scope and resource not counted.
 RECORD_LIMIT: Final = 480 * 1024
@@ -26,6 +29,8 @@ _LEAST: Final = 4096
 _MARK: Final = 16 * 1024
 #: Characters of a level's or an event's name, and of a key in the mark.
 _LONGEST_NAME: Final = 100
+#: Characters of a trace state: W3C's 32 members of 513.
+_LONGEST_STATE: Final = 32 * 514
 #: Attributes that a reader needs: never left out. There are far too few of them to fill a record.
 _OURS: Final = frozenset(of for of in vars(names).values() if isinstance(of, str))
 
@@ -58,6 +63,68 @@ def fit(record: LogRecord) -> LogRecord:
     _leave_out(attributes, cut, RECORD_LIMIT - _MARK - len(encode.log_record(bare)))
     attributes[names.CUT] = _mark(cut)
     return replace(bare, attributes=attributes)
+
+
+def fit_span(span: Span) -> Span:
+    """Give the span back as it is when it fits in a line, else with its long texts cut, and some of the rest left out.
+
+    What is left out is in the dropped counts; ``stageio.cut`` has the bytes that the span weighed.
+    """
+    weight = len(encode.span(span))
+    if weight <= RECORD_LIMIT:
+        return span
+    room = RECORD_LIMIT // 2
+    mark: dict[str, Value] = {names.CUT: weight}
+    attributes, dropped = bounded(mark | _shortened(span.attributes) | mark, room)
+    events = [_light(replace(each, name=shorten(each.name, _LEAST)), room // 4) for each in span.events]
+    links = [_light(each, room // 8) for each in span.links]
+    # The newest events and links, as the SDK keeps them.
+    few = _fitting([len(encode.event(each)) for each in reversed(events)], room // 2)
+    some = _fitting([len(encode.link(each)) for each in reversed(links)], room // 4)
+    return replace(
+        span,
+        name=shorten(span.name, _LEAST),
+        status_message=shorten(span.status_message, _LEAST),
+        trace_state=span.trace_state if len(span.trace_state) <= _LONGEST_STATE else "",
+        attributes=attributes,
+        events=tuple(events[len(events) - few :]),
+        links=tuple(links[len(links) - some :]),
+        dropped_attributes_count=span.dropped_attributes_count + dropped,
+        dropped_events_count=span.dropped_events_count + len(events) - few,
+        dropped_links_count=span.dropped_links_count + len(links) - some,
+    )
+
+
+def _light(of: _Part, room: int) -> _Part:
+    """An event or a link whose attributes weigh at most `room` bytes."""
+    attributes, dropped = bounded(_shortened(of.attributes), room)
+    return replace(of, attributes=attributes, dropped_attributes_count=of.dropped_attributes_count + dropped)
+
+
+def fit_scope(scope: Scope) -> Scope:
+    """Give a scope back with so little of its texts and attributes that it fits beside the largest record."""
+    return replace(
+        scope,
+        name=shorten(scope.name, _LEAST),
+        version=shorten(scope.version, _LEAST),
+        attributes=bounded(_shortened(scope.attributes), _LEAST)[0],
+        schema_url=shorten(scope.schema_url, _LEAST),
+    )
+
+
+def bounded(attributes: Attributes, room: int) -> tuple[dict[str, Value], int]:
+    """The attributes that fit into `room` encoded bytes, the earlier ones first, and the number of the others."""
+    kept: dict[str, Value] = {}
+    for key, of in attributes.items():
+        weight = len(encode.pairs({key: of})) + 1
+        if weight <= room:
+            room -= weight
+            kept[key] = of
+    return kept, len(attributes) - len(kept)
+
+
+def _shortened(attributes: Attributes) -> dict[str, Value]:
+    return {key: of if len(encode.value(of)) <= _LEAST else _cut(of, _LEAST) for key, of in attributes.items()}
 
 
 def _cut(of: Value, weight: int) -> Value:

@@ -51,11 +51,16 @@ def text(of: BaseException) -> str:
 
 def stacktrace(of: BaseException, where: TracebackType | None = None) -> str:
     """The traceback as Python prints it, without its last newline."""
+    return printed(of, where).rstrip("\n")
+
+
+def printed(of: BaseException, where: TracebackType | None = None) -> str:
+    """The traceback as Python prints it."""
     lines = attempt(
         lambda: traceback.format_exception(type(of), of, where or of.__traceback__),
-        lambda why: [f"{type_name(of)} [traceback not formatted: {type(why).__name__}]"],
+        lambda why: [f"{type_name(of)} [traceback not formatted: {type(why).__name__}]\n"],
     )
-    return clean_text("".join(lines).rstrip("\n"))
+    return clean_text("".join(lines))
 
 
 def summary(of: BaseException) -> str:

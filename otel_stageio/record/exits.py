@@ -7,6 +7,7 @@ the one that was there before. Only the process that opened a stage ends it; a f
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
     from types import TracebackType
 
 
@@ -62,6 +64,9 @@ class OpenStage(Protocol):
 
 
 _open: dict[int, OpenStage] = {}
+#: What ends each of them when the process does. Functions of atexit run in the reverse order of their registration: one
+#: for each stage, so that a stage ends before what it found is shut down, and after what the program registered later.
+_closers: dict[int, Callable[[], None]] = {}
 #: In a forked child: the stages that are open in its parent. They are the parent's to end, the child may log to them.
 _inherited: list[OpenStage] = []
 #: The stage that ended last: an exception after its success is about it, if about any.
@@ -78,6 +83,8 @@ def register(stage: OpenStage, *, sigterm: bool) -> None:
     if not _registered:
         atexit.register(_at_exit)
         _registered = True
+    _closers[id(stage)] = functools.partial(_close, id(stage))
+    atexit.register(_closers[id(stage)])
     if not getattr(sys.excepthook, "__stageio__", False):
         sys.excepthook = _chained(sys.excepthook)
     if sigterm and _in_main_thread():
@@ -87,6 +94,9 @@ def register(stage: OpenStage, *, sigterm: bool) -> None:
 def unregister(stage: OpenStage) -> None:
     """A stage has ended."""
     _open.pop(id(stage), None)
+    closer = _closers.pop(id(stage), None)
+    if closer is not None:
+        atexit.unregister(closer)
     _last[:] = [stage]
     if not _open:
         _restore_sigterm()
@@ -121,6 +131,12 @@ def close_all(reason: str = "not finalized", *, error_type: str = "") -> None:
     """End every stage that is open in this process as failed, the newest first."""
     for stage in list(reversed(_open.values())):
         stage.close_failed(reason, error_type=error_type)
+
+
+def _close(key: int) -> None:
+    stage = _open.get(key)
+    if stage is not None:
+        stage.close_failed("not finalized")
 
 
 def _at_exit() -> None:
@@ -249,6 +265,7 @@ def _forked() -> None:
     _holds = 0
     _inherited.extend(_open.values())
     _open.clear()
+    _closers.clear()
     _owed.clear()
     _last.clear()
     _restore_sigterm()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,17 @@ from opentelemetry import trace
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import attempt, guard
-from otel_stageio.record import exceptions
+from otel_stageio.record import exceptions, steps
 from otel_stageio.record.exceptions import said
 from otel_stageio.record.logger import DEEPEST, handled_by
+from otel_stageio.record.otel import context as stages
 from otel_stageio.record.values import plain
 from otel_stageio.views import logline
 
 if TYPE_CHECKING:
-    from otel_stageio.model import Value
+    from collections.abc import Callable
+
+    from otel_stageio.model import Scope, Value
     from otel_stageio.record.console import Console
     from otel_stageio.record.recorder import Recorder
 
@@ -75,6 +79,10 @@ class StageHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record to every place that its level asks for."""
+        self.bounded(partial(self._emit, record))
+
+    def bounded(self, write: Callable[[], None]) -> None:
+        """Write a record by `write`, whatever that raises; not at the end of a chain of records in this thread."""
         depth = getattr(self._depth, "value", 0)
         if depth >= DEEPEST:
             self.stop()
@@ -82,7 +90,7 @@ class StageHandler(logging.Handler):
         self._depth.value = depth + 1
         try:
             with guard(lambda why: self.recorder.trouble("cannot record a log message", why)):
-                self._emit(record)
+                write()
         finally:
             self._depth.value = depth
 
@@ -98,21 +106,16 @@ class StageHandler(logging.Handler):
         at = recorder.clock.now()
         message = said(attempt(record.getMessage, lambda why: _unformatted(record, why)))
         attributes, exception = _attributes(record, "" if self.captured else self.stage, recorder.span_id)
-        level = said(record.levelname)
-        shown = f"{record.name}: {message}" if self.captured else message
-        line = logline.render(self._clock.text(at), self._tag, logline.tag(level), shown, exception)
-        places = recorder.places
-        if places:
-            recorder.write_text(places.stage_log, f"{line}\n")
-            if record.levelno >= logging.INFO and not self.captured:
-                recorder.write_text(places.pipeline_log, f"{line}\n")
-        recorder.log(
+        line = self.put(
             at=at,
-            level=level,
+            level=said(record.levelname),
             severity=severity(record.levelno),
             message=message,
+            shown=f"{record.name}: {message}" if self.captured else message,
             attributes=attributes,
-            span_id=_span_id(recorder.trace_id),
+            exception=exception,
+            span_id=_span_id(recorder),
+            pipeline=record.levelno >= logging.INFO and not self.captured,
         )
         console = self.console
         if console and record.levelno >= console.level:
@@ -121,6 +124,46 @@ class StageHandler(logging.Handler):
             kept = own is not None and not own.host_asks(record.levelno)
             if kept or not console.shown_elsewhere(record, own or logging.getLogger(), self):
                 console.write(line, record.levelno)
+
+    def put(
+        self,
+        *,
+        at: int,
+        level: str,
+        severity: int,
+        message: Value,
+        shown: str,
+        attributes: dict[str, Value],
+        exception: str = "",
+        span_id: str = "",
+        pipeline: bool = False,
+        name: str = "",
+        scope: Scope | None = None,
+    ) -> str:
+        """Write a record to stage.log, with `pipeline` to the pipeline log too, and to the journal; give its line.
+
+        The line has `shown` for the `message`, and `exception` below it. `name` is the event name that the library
+        `scope` gave the record. `attributes` may be added to.
+        """
+        recorder = self.recorder
+        step = steps.path(recorder)
+        tag = self._tag
+        if step:
+            attributes[names.STEP] = step
+            tag = logline.tag(f"{self.stage}/{step}")
+        line = logline.render(self._clock.text(at), tag, logline.tag(level), shown, exception)
+        recorder.write_line(line, pipeline=pipeline)
+        recorder.log(
+            at=at,
+            level=level,
+            severity=severity,
+            message=message,
+            attributes=attributes,
+            span_id=span_id,
+            name=name,
+            scope=scope,
+        )
+        return line
 
 
 def _unformatted(record: logging.LogRecord, why: Exception) -> str:
@@ -164,9 +207,11 @@ def _raised(record: logging.LogRecord, made: dict[str, Value], by: str) -> str:
     return str(made[names.EXCEPTION_STACKTRACE])
 
 
-def _span_id(trace_id: str) -> str:
-    """The current span, where it is one of the stage's trace: a child of the stage that the record belongs to."""
-    context = trace.get_current_span().get_span_context()
-    if context.is_valid and trace.format_trace_id(context.trace_id) == trace_id:
-        return trace.format_span_id(context.span_id)
-    return ""
+def _span_id(recorder: Recorder) -> str:
+    """The current span, where it is one of the stage's trace and not in another stage; else none."""
+    span = trace.get_current_span().get_span_context()
+    if not span.is_valid or trace.format_trace_id(span.trace_id) != recorder.trace_id:
+        return ""
+    found = trace.format_span_id(span.span_id)
+    home = None if found == recorder.span_id else stages.of(stages.current())
+    return found if home is None or home.recorder is recorder else ""

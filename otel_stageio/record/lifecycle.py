@@ -10,7 +10,10 @@ from otel_stageio.errors import StatusError
 from otel_stageio.job import registry
 from otel_stageio.record import ending, exceptions, exits
 from otel_stageio.record.notes import StageNotes
+from otel_stageio.record.otel import hosts
+from otel_stageio.record.tracing import StageTracing
 from otel_stageio.record.tracking import StageTracking
+from otel_stageio.views import span
 
 if TYPE_CHECKING:
     import threading
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 _GIT_PATIENCE = 0.5
 
 
-class StageLifecycle(StageTracking, StageNotes):
+class StageLifecycle(StageTracking, StageNotes, StageTracing):
     """The end of a stage. The first one decides, fixes the span and lets the stage's lock go."""
 
     _background: Background
@@ -117,6 +120,7 @@ class StageLifecycle(StageTracking, StageNotes):
             self._wind_up(waits=status == names.SUCCESS)
             if recorder.finish({**about, **self._measured()}):
                 self._saves = save
+                self._leave_trace()
                 self._close()
                 return
         if recorder.finished:
@@ -138,6 +142,13 @@ class StageLifecycle(StageTracking, StageNotes):
             known = self._recorder.state.resources
             return {names.RESOURCE_KEY + key: of for key, of in self._usage.read().items() if key not in known}
         return {}
+
+    def _leave_trace(self) -> None:
+        with self._troubled("cannot leave the trace"):
+            self._trace.leave()
+            made = span.span(self._recorder.state)
+            if self._trace.host_span is not None and made is not None:
+                hosts.project(made, self._trace.host_span, self._trace.limits)
 
     def _close(self) -> None:
         """Put everything onto the disk and let go: views, lock, hooks. SIGTERM waits until it is done."""
@@ -164,6 +175,7 @@ class StageLifecycle(StageTracking, StageNotes):
         with self._troubled("cannot end git"):
             if self._git is not None:
                 self._git.close()
+        self._trace.leave()
         if self._capture is not None:
             self._capture.stop()
         if self._opened.lock is not None:
@@ -193,7 +205,8 @@ class StageLifecycle(StageTracking, StageNotes):
     # With and decorators.
 
     def __enter__(self) -> Self:
-        """Give the stage itself."""
+        """Give the stage itself; stages that are opened inside the block hang on it."""
+        self._trace.nests = True
         return self
 
     def __exit__(

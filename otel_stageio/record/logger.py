@@ -180,13 +180,14 @@ def _console_logger(name: str, log_level: int | str | None) -> StageLogger:
 
 def _new_console_logger(name: str) -> StageLogger:
     from otel_stageio import settings
+    from otel_stageio.model import Resource
     from otel_stageio.record.console import Console
     from otel_stageio.record.handler import StageHandler
     from otel_stageio.record.recorder import Recorder
 
     found = settings.load()
     console = Console(found.console, no_color=not found.color)
-    recorder = Recorder(None, trace_id="", span_id="", tail="", report=console.report)
+    recorder = Recorder(None, trace_id="", span_id="", resource=Resource(), report=console.report)
     return make_logger(name, StageHandler(recorder, stage=name, console=console))
 
 

@@ -16,8 +16,10 @@ from otel_stageio import conventions as names
 from otel_stageio.errors import StageRunningError
 from otel_stageio.job import attempts, identity, locks, numbers, runs, status
 from otel_stageio.job.layout import JobLayout, StageLayout
-from otel_stageio.journal import encode, files
+from otel_stageio.journal import files
+from otel_stageio.model import Resource
 from otel_stageio.record import provenance
+from otel_stageio.record.otel import entry
 from otel_stageio.record.places import Places
 from otel_stageio.record.recorder import Recorder
 from otel_stageio.views.moments import rfc3339
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from otel_stageio.job.numbers import Resolved
     from otel_stageio.job.runs import Run
     from otel_stageio.model import Value
+    from otel_stageio.record.otel.carrier import Incoming
+    from otel_stageio.record.otel.entry import Entry
+    from otel_stageio.record.otel.hosts import Host
     from otel_stageio.settings import Settings
 
 #: One for each process: tells the records of two processes of one service apart.
@@ -47,6 +52,8 @@ class Request:
     manifest: bool
     settings: Settings
     report: Callable[[str], None]
+    incoming: Incoming
+    host: Host | None = None
 
     @property
     def job(self) -> JobLayout:
@@ -65,10 +72,13 @@ class Opened:
     log: Path
     recorder: Recorder
     resolved: Resolved
+    entry: Entry
     job: JobLayout | None = None
     lock: locks.StageLock | None = None
     attempt: int = 1
     run: int = 1
+    #: By which other processes join the run: its name, or its trace id.
+    run_name: str = ""
     #: What came to pass while opening and belongs among the stage's warnings.
     warnings: tuple[str, ...] = ()
 
@@ -76,13 +86,26 @@ class Opened:
 def open_silent(request: Request) -> Opened:
     """Open a stage of which nothing is written: paths, console, and a manifest in memory."""
     resolved = _resolved_unseen(request)
-    recorder = Recorder(
-        None, trace_id=os.urandom(16).hex(), span_id=os.urandom(8).hex(), tail="", report=request.report
-    )
+    placed = entry.enter(request.incoming, request.host, name=resolved.name, run=None, start=time.time_ns())
+    recorder = _recorder(None, placed, Resource(), request)
     layout = StageLayout(JobLayout(request.root), resolved.number, resolved.name)
-    opened = Opened(layout=layout, log=layout.log, recorder=recorder, resolved=resolved)
+    opened = Opened(layout=layout, log=layout.log, recorder=recorder, resolved=resolved, entry=placed)
     _start(opened, request, job_id="", run=None)
     return opened
+
+
+def _recorder(
+    places: Places | None, placed: Entry, resource: Resource, request: Request, reread: Callable[[], Any] | None = None
+) -> Recorder:
+    return Recorder(
+        places,
+        trace_id=placed.trace_id,
+        span_id=placed.span_id,
+        flags=int(placed.own.trace_flags),
+        resource=resource,
+        report=request.report,
+        reread=reread,
+    )
 
 
 def _resolved_unseen(request: Request) -> Resolved:
@@ -127,13 +150,18 @@ def _open_locked(
     lock: locks.StageLock | None,
     warnings: list[str],
 ) -> Opened:
+    parent = request.incoming.parent
+    roots = entry.RootSpans(request.host)
     run = runs.join(
         stage.job,
         name=request.settings.run,
         done=lambda number: (job_id, number) not in _joined and _done(stage, number),
         host=os.uname().nodename,
         resource=lambda number: _resource(request, job_id, number),
+        incoming=entry.ids_of(parent) if parent is not None else None,
+        ids=roots.ids,
     )
+    roots.settle(run, job_id)
     _joined.add((job_id, run.run))
     attempt = _claim_attempt(stage)
     log = _stage_log(stage)
@@ -144,24 +172,21 @@ def _open_locked(
         pipeline_log=str(_pipeline_log(stage.job, run)),
         with_manifest=request.manifest,
     )
-    recorder = Recorder(
-        places,
-        trace_id=run.trace_id,
-        span_id=os.urandom(8).hex(),
-        tail=encode.tail(identity.SCOPE, _resource(request, job_id, run.run)),
-        report=request.report,
-        reread=lambda: attempts.state(stage, attempt, live=True),
-    )
+    placed = entry.enter(request.incoming, request.host, name=stage.name, run=run, start=time.time_ns())
+    resource = _resource(request, job_id, run.run)
+    recorder = _recorder(places, placed, resource, request, lambda: attempts.state(stage, attempt, live=True))
     layout = StageLayout(JobLayout(request.root), stage.number, stage.name)
     opened = Opened(
         layout=layout,
         log=layout.folder / log,
         recorder=recorder,
         resolved=resolved,
+        entry=placed,
         job=stage.job,
         lock=lock,
         attempt=attempt,
         run=run.run,
+        run_name=run.name or run.trace_id,
         warnings=tuple(warnings),
     )
     _start(opened, request, job_id=job_id, run=run)
@@ -228,7 +253,7 @@ def _pipeline_log(job: JobLayout, run: Run) -> Path:
     return path if run.host == host else path.with_suffix(f".{host}.log")
 
 
-def _resource(request: Request, job_id: str, run: int) -> Any:
+def _resource(request: Request, job_id: str, run: int) -> Resource:
     global _instance  # noqa: PLW0603 - a forked child is an instance of its own
     if _instance[0] != os.getpid():
         _instance = (os.getpid(), os.urandom(8).hex())
@@ -247,10 +272,9 @@ def _start(opened: Opened, request: Request, *, job_id: str, run: Run | None) ->
     }
     if run is not None and run.name is not None:
         about[names.RUN_NAME] = run.name
-    if run is not None:
-        about[names.RUN_SPAN_ID] = run.span_id
+    about.update(opened.entry.told(run))
     if request.declared:
         about[names.JOB_STAGES] = [name for _, name in numbers.declared_stages(request.declared)]
     about.update(provenance.describe_process())
     about[names.BOOT_ID] = status.boot_id()
-    opened.recorder.event(names.STARTED, about, call="StageIO")
+    opened.recorder.event(names.STARTED, about, call="StageIO", at=opened.entry.start)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import guard
-from otel_stageio.journal import encode, files, limits
 from otel_stageio.model import LogRecord
 from otel_stageio.record import exits
 from otel_stageio.record.clock import Clock
 from otel_stageio.record.drift import Drift
+from otel_stageio.record.journal import StageJournal
 from otel_stageio.record.values import clean_text
 from otel_stageio.views import manifest, span, summary
 from otel_stageio.views.state import StageState
@@ -26,13 +26,14 @@ from otel_stageio.views.state import StageState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_stageio.model import Value
+    from otel_stageio.journal import files
+    from otel_stageio.model import Resource, Scope, Span, Value
     from otel_stageio.record.places import Places
     from otel_stageio.views.summary import Summary
 
 _LEVELS = {names.SEVERITY_INFO: "INFO", names.SEVERITY_WARN: "WARNING", names.SEVERITY_ERROR: "ERROR"}
 #: What is found out beside the calls, and so is no call, when it comes after the end.
-_FOUND = frozenset({names.DIGEST, names.GIT})
+_FOUND = frozenset({names.DIGEST, names.GIT, names.STEP_FINISHED})
 _living: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
@@ -45,18 +46,20 @@ class Recorder:
         *,
         trace_id: str,
         span_id: str,
-        tail: str,
+        resource: Resource,
         report: Callable[[str], None],
+        flags: int = 1,
         reread: Callable[[], StageState] | None = None,
     ) -> None:
         """Begin with no record; the first one should be the started event.
 
-        `tail` ends every line (scope and resource), `report` takes one line about trouble of our own, `reread` folds
-        what is on disk, for the end of a stage that others wrote to as well.
+        `resource` is on every line, `report` takes one line about trouble of our own, `flags` are those of the trace,
+        `reread` folds what is on disk, for the end of a stage that others wrote to as well.
         """
         self.places = places
         self.trace_id = trace_id
         self.span_id = span_id
+        self.flags = flags
         self.clock = Clock()
         self.state = StageState()
         self.summary: Summary | None = None
@@ -64,14 +67,13 @@ class Recorder:
         #: Called after a record that the manifest shows; the background thread waits for it.
         self.on_change: Callable[[], None] = _nothing
         self.owner = os.getpid()
-        self._tail = tail
+        self._journal = StageJournal(places, resource, self._refuse) if places else None
         self._report = report
         self._reread = reread
         self._lock = threading.RLock()
         self._rewriting = threading.RLock()
         self._depth = 0
         self._drift = Drift(places.events.path, places.logs.path) if places else Drift()
-        self._closed = False
         #: The disk refused a record: this process then knows more than the journal does.
         self._refused = False
         self._said: set[str] = set()
@@ -91,17 +93,16 @@ class Recorder:
         call: str,
         body: Value = None,
         severity: int = names.SEVERITY_INFO,
+        span_id: str = "",
+        at: int | None = None,
     ) -> None:
-        """Put an event of the stage on record. `call` is what the user called; it is told once the stage has ended."""
-        self._put(
-            self.places.events if self.places else None,
-            attributes,
-            "" if name in _FOUND else call,
-            name=name,
-            body=body,
-            severity=severity,
-            level=_LEVELS[severity],
-        )
+        """Put an event of the stage on record, by the span `span_id` of its trace where it is not the stage's own.
+
+        `call` is what the user called; it is told once the stage has ended. `at` is by default now.
+        """
+        file = self.places.events if self.places else None
+        about: dict[str, Any] = {"level": _LEVELS[severity], "severity": severity, "span_id": span_id, "at": at}
+        self._put(file, attributes, "" if name in _FOUND else call, name=name, body=body, **about)
 
     def log(
         self,
@@ -109,11 +110,16 @@ class Recorder:
         at: int,
         level: str,
         severity: int,
-        message: str,
+        message: Value,
         attributes: dict[str, Value],
         span_id: str = "",
+        name: str = "",
+        scope: Scope | None = None,
     ) -> None:
-        """Put a log record on record, in the journal; the log files are the handler's."""
+        """Put a log record on record, in the journal; the log files are the handler's.
+
+        `name` is the event name that a library gave it, `scope` that library.
+        """
         self._put(
             self.places.logs if self.places else None,
             attributes,
@@ -122,9 +128,23 @@ class Recorder:
             severity=severity,
             level=level,
             span_id=span_id,
+            name=name,
+            scope=scope,
         )
 
-    def _put(self, file: files.AppendFile | None, attributes: dict[str, Value], call: str = "", **about: Any) -> None:
+    def span(self, span: Span, scope: Scope | None = None) -> None:
+        """Put a span on record that ended within the stage, made by the library `scope`."""
+        if self._journal:
+            self._journal.span(span, scope)
+
+    def _put(
+        self,
+        file: files.AppendFile | None,
+        attributes: dict[str, Value],
+        call: str = "",
+        scope: Scope | None = None,
+        **about: Any,
+    ) -> None:
         try:
             with self._lock:
                 self._drift.stale |= self._depth > 0
@@ -134,7 +154,10 @@ class Recorder:
                     if call and self.state.finished is not None:
                         attributes[names.LATE] = call
                     record = self._record(attributes, **about)
-                    self._take(record, file)
+                    if self._journal and file is not None:
+                        record, weight = self._journal.log(file, record, scope)
+                        self._drift.written += weight
+                    self._fold(record)
                     done = True
                 finally:
                     self._depth -= 1
@@ -168,7 +191,7 @@ class Recorder:
             attributes=attributes,
             trace_id=self.trace_id,
             span_id=span_id or self.span_id,
-            flags=1,
+            flags=self.flags,
         )
 
     def warn(self, message: str) -> None:
@@ -189,8 +212,8 @@ class Recorder:
                 return False  # a signal handler was faster
             with guard(partial(self.trouble, "cannot write the stage's span")):
                 made = span.span(self.state)
-                if made is not None and self.places:
-                    self._write(self.places.traces, encode.span_line(made, self._tail))
+                if made is not None:
+                    self.span(made)
         return True
 
     @property
@@ -202,16 +225,6 @@ class Recorder:
     def owned(self) -> bool:
         """Whether this process opened the stage; a child by fork did not."""
         return os.getpid() == self.owner
-
-    def _take(self, record: LogRecord, file: files.AppendFile | None) -> None:
-        if file is not None:
-            line = encode.log_line(record, self._tail)
-            if len(line) > limits.RECORD_LIMIT:
-                record = limits.fit(record)
-                line = encode.log_line(record, self._tail)
-            self._drift.written += len(line)
-            self._write(file, line)
-        self._fold(record)
 
     def _fold(self, record: LogRecord) -> None:
         with self._folding:
@@ -237,7 +250,7 @@ class Recorder:
 
     def forking(self) -> None:
         """Prepare for a child by fork, which shares the journal."""
-        if self.owned and not self._closed and self._lock.acquire(timeout=1.0):
+        if self.owned and self._journal and not self._journal.closed and self._lock.acquire(timeout=1.0):
             try:
                 self._drift.forking()
             finally:
@@ -245,24 +258,14 @@ class Recorder:
 
     # Trouble.
 
-    def _write(self, file: files.AppendFile, line: bytes) -> None:
-        with guard(lambda why: self._refuse(file, why)):
-            file.write(line)
-            if self._closed:  # after the end each record opens its file for itself: stages of one process may be many
-                file.close()
-
-    def _refuse(self, file: files.AppendFile, why: BaseException) -> None:
+    def _refuse(self, what: str, why: BaseException) -> None:
         self._refused = True
-        self.trouble(f"cannot write {file.path}", why)
+        self.trouble(what, why)
 
-    def write_text(self, file: files.AppendFile, text: str) -> None:
-        """Append a line to a log file; trouble is reported once and never raised."""
-        self._write(file, text.encode("utf-8", "backslashreplace"))
-
-    def write_header(self, line: str) -> None:
-        """Open the attempt in stage.log, the one line there that is no record."""
-        if self.places:
-            self.write_text(self.places.stage_log, f"{line}\n")
+    def write_line(self, line: str, *, pipeline: bool = False) -> None:
+        """Append a line to stage.log, and with `pipeline` to the pipeline log; trouble is reported, never raised."""
+        if self._journal:
+            self._journal.text(line, pipeline=pipeline)
 
     def trouble(self, what: str, why: BaseException | None = None) -> None:
         """Report trouble of our own, each kind once: one line on stderr, one entry in the manifest's ``degraded``."""
@@ -277,10 +280,8 @@ class Recorder:
             record = self._record({}, name=names.DEGRADED, severity=names.SEVERITY_WARN, level="WARNING", body=text)
             refused: list[BaseException] = []
             with guard(refused.append):
-                if self.places:
-                    self.places.events.write(encode.log_line(record, self._tail))
-                    if self._closed:
-                        self.places.events.close()
+                if self._journal:
+                    self._journal.insist(record)
                 self.state.apply(record)
             if refused:  # the disk refuses this too: then the manifest alone can tell
                 self.degraded.append(text)
@@ -316,10 +317,9 @@ class Recorder:
 
     def close(self) -> None:
         """Give the descriptors back; a later record opens its file for itself."""
-        if self.places:
+        if self._journal:
             with self._lock:
-                self._closed = True
-                self.places.close()
+                self._journal.close()
 
     def forked(self) -> None:
         """Become the recorder of a child by fork: a writer of its own, locks that no other thread holds."""

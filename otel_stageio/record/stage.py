@@ -22,12 +22,19 @@ from otel_stageio.record.hashing import Hasher
 from otel_stageio.record.lifecycle import StageLifecycle
 from otel_stageio.record.logger import make_logger
 from otel_stageio.record.opening import Opened, Request, open_attempt, open_silent
+from otel_stageio.record.otel import awaiting, carrier, hosts, tracer
+from otel_stageio.record.otel.context import StageTrace
+from otel_stageio.record.otel.limits import SpanLimits
 from otel_stageio.record.provenance import GitProbe
 from otel_stageio.record.usage import UsageMeter
 from otel_stageio.record.values import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from opentelemetry.trace import TracerProvider
+
+    from otel_stageio.record.otel.hosts import Host
 
 
 class StageIO(StageLifecycle):
@@ -52,6 +59,7 @@ class StageIO(StageLifecycle):
         mode: str | None = None,
         capture: str | None = None,
         checksum: str | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         """Open a new attempt of a stage.
 
@@ -64,6 +72,8 @@ class StageIO(StageLifecycle):
             mode: ``auto``; ``file`` stays offline; ``off`` writes nothing. Default ``STAGEIO_MODE``.
             capture: ``root`` also records what other loggers and Python warnings say. Default ``STAGEIO_CAPTURE``.
             checksum: the default for tracked files, ``auto``, ``sha256``, ``stat`` or ``off``.
+            tracer_provider: OpenTelemetry's, to make the stage's span with; else the process's. With it, or with
+                ``STAGEIO_TRACER=off``, the process's provider is left to the program.
 
         Raises StageNameError, StageNumberError and SettingError for arguments that cannot be honoured,
         StageRunningError where the stage is open in a living process of this host, JobFormatError where the folder
@@ -83,6 +93,10 @@ class StageIO(StageLifecycle):
         root = Path(output_base if output_base is not None else self._settings.job_dir or "out")
         if isinstance(stages, str):
             raise SettingError(f"stages={stages!r} is one text: give a list of stage names, such as ['ingest', 'asr']")
+        if tracer_provider is not None and not callable(getattr(tracer_provider, "get_tracer", None)):
+            raise SettingError(f"tracer_provider={tracer_provider!r} is no OpenTelemetry TracerProvider")
+        environ = surroundings.environment()
+        incoming = carrier.incoming(environ)
         declared = tuple(stages) if stages is not None else self._settings.stages
         self._opened = self._open(
             Request(
@@ -93,8 +107,11 @@ class StageIO(StageLifecycle):
                 manifest=enable_manifest,
                 settings=self._settings,
                 report=self._console.report,
+                incoming=incoming,
+                host=self._host(tracer_provider),
             )
         )
+        placed = self._opened.entry
         layout = self._opened.layout
         self.stage_name = layout.name
         self.stage_number = layout.number
@@ -105,23 +122,43 @@ class StageIO(StageLifecycle):
         self.manifest_path = layout.manifest
         self.logs_dir = layout.job.logs_dir
         self._recorder = self._opened.recorder
+        handler = StageHandler(self._recorder, stage=self.stage_name, console=self._console)
+        self._trace = StageTrace(
+            self._recorder,
+            placed.own,
+            limits=SpanLimits.of(environ),
+            handler=handler,
+            host=placed.host,
+            host_span=placed.host_span,
+            watch=hosts.watch(),
+        )
         self._job_paths = JobPaths.of(str(root))
         self._hasher = Hasher(self._digested)
-        self._logger = make_logger(
-            self.stage_name, StageHandler(self._recorder, stage=self.stage_name, console=self._console)
-        )
+        self._logger = make_logger(self.stage_name, handler)
         self._git = self._probe_git()
         self._asking_git = threading.RLock()
         self._background = Background(beat=self._beat, refresh=self.refresh)
         self._capture = None
         try:
-            self._begin()
+            self._begin(incoming.problems)
+            self._trace.enter(placed.context)
         except BaseException:  # interrupted: the stage can be opened again
             self._background.close()
             self._let_go()
             raise
 
     # Opening.
+
+    def _host(self, provider: TracerProvider | None) -> Host | None:
+        """The program's own tracer provider; where it has none, of tracers or loggers, ours becomes the process's."""
+        with guard(lambda why: self._console.report(f"cannot take in OpenTelemetry's log records: {why}")):
+            awaiting.install(ours=provider is None and self._settings.tracer)
+        with guard(lambda why: self._console.report(f"cannot use the program's tracer provider: {why}")):
+            found = hosts.find(provider)
+            if found is None and provider is None and self._settings.tracer:
+                tracer.install()
+            return found
+        return None
 
     def _open(self, request: Request) -> Opened:
         if self._settings.mode == "off":
@@ -160,10 +197,10 @@ class StageIO(StageLifecycle):
             return GitProbe.start(folder, environ=surroundings.environment())
         return None
 
-    def _begin(self) -> None:
+    def _begin(self, ignored: tuple[str, ...]) -> None:
         opened = self._opened
         if opened.job is not None:
-            self._recorder.write_header(ending.header(opened))
+            self._recorder.write_line(ending.header(opened))
             self._recorder.rewrite_manifest()
             if not self._tracks:  # nor one of an attempt before, which would pass for this one's
                 self._recorder.remove_manifest()
@@ -181,6 +218,8 @@ class StageIO(StageLifecycle):
             )
         for finding in (*opened.warnings, *self._settings.problems):
             self._find(clean_text(finding))
+        for problem in ignored:
+            self._logger.debug("%s", clean_text(problem))
 
     # While it runs.
 

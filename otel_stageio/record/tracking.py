@@ -20,8 +20,9 @@ from otel_stageio.record.values import clean_text, plain
 from otel_stageio.views.artifacts import EVENT_OF
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from otel_stageio.job.lineage import Lineage
     from otel_stageio.model import Value
     from otel_stageio.record.artifacts import Described, JobPaths, Print
     from otel_stageio.record.hashing import Hasher
@@ -49,8 +50,11 @@ class StageTracking(StagePaths):
     _job_paths: JobPaths
     _hasher: Hasher
     _outputs: dict[str, _Tracked]
-    #: The digests that are to come, by role and path: the number of the latest call, whose digest alone counts.
-    _awaited: dict[tuple[str, str], int]
+    #: The digests that are to come, by role and path: the number of the latest call, whose digest alone counts, and
+    #: whether it is still to tell who made the file.
+    _awaited: dict[tuple[str, str], tuple[int, bool]]
+    #: What the other stages of the job made; there from the first input on.
+    _lineage: Lineage | None = None
 
     def track_input(self, path: AnyPath, type: str | None = None, /, **metadata: Any) -> None:  # noqa: A002 - the card's word
         """Record a file, folder or remote address that the stage reads.
@@ -170,11 +174,13 @@ class StageTracking(StagePaths):
         shown = str(described.attributes[names.FILE_PATH])
         # From here on an earlier digest of this path is out of date.
         self._awaited.pop((role, shown), None)
-        self._recorder.event(EVENT_OF[role], {**described.attributes, **given}, call=f"track_{role}")
+        made_by = self._made_by(shown, described.attributes) if role == "input" else {}
+        self._recorder.event(EVENT_OF[role], {**described.attributes, **made_by, **given}, call=f"track_{role}")
         if role == "output" and described.kind != "remote":
             self._outputs[shown] = _Tracked(described.path, described.print, policy, given)
         if described.later is not None:
-            number = self._awaited[role, shown] = next(_numbers)
+            number = next(_numbers)
+            self._awaited[role, shown] = number, role == "input" and not made_by
             self._digest_later(f"{role}\0{number}\0{shown}", described, judging=judging)
         return described
 
@@ -197,12 +203,28 @@ class StageTracking(StagePaths):
     def _settle(self, key: str, made: dict[str, Value]) -> None:
         """Record what became of a digest, unless a later call for this path made it out of date."""
         role, number, path = key.split("\0", 2)
-        if self._awaited.get((role, path)) != int(number):
+        awaited, telling = self._awaited.get((role, path), (0, False))
+        if awaited != int(number):
             return
         self._awaited.pop((role, path), None)
         with self._troubled("cannot record a digest"):
             about: dict[str, Value] = {names.ARTIFACT_ROLE: role, names.FILE_PATH: path}
-            self._recorder.event(names.DIGEST, {**about, **made}, call="digest")
+            # By the content alone: who tracked the path since the call did not make what was read.
+            made_by = self._made_by(None, made) if telling else {}
+            self._recorder.event(names.DIGEST, {**about, **made, **made_by}, call="digest")
+
+    def _made_by(self, path: str | None, of: Mapping[str, Any]) -> dict[str, Value]:
+        """What names the attempt that made an input of these attributes; nothing where no other stage's did."""
+        job = self._opened.job
+        if job is not None:
+            with self._troubled("cannot find out which stage made an input"):
+                if self._lineage is None:
+                    from otel_stageio.job.lineage import Lineage
+
+                    self._lineage = Lineage(job, self._opened.layout)
+                found = self._lineage.producer(path, of.get(names.ARTIFACT_CHECKSUM), of.get(names.FILE_SIZE))
+                return found.attributes() if found is not None else {}
+        return {}
 
     def _judge_outputs(self) -> None:
         """Look at every output again: a changed one is recorded anew, a vanished one as missing."""

@@ -25,9 +25,15 @@ _KEYS: Final = {
     "retained": names.ARTIFACT_RETAINED,
     "reason": names.ARTIFACT_REASON,
 }
-RESERVED: Final = frozenset({*_KEYS, "metadata"})
+RESERVED: Final = frozenset({*_KEYS, "producer", "metadata"})
 #: Keys that a digest event brings, all of them at once: what it does not name is gone, but for the method.
 _DIGEST_KEYS: Final = ("checksum", "checksum_method", "checksum_problem", "stat_print")
+#: What an entry says of the attempt that made an input.
+_PRODUCER_KEYS: Final = {
+    "stage": names.PRODUCER_STAGE,
+    "stage_number": names.PRODUCER_NUMBER,
+    "attempt": names.PRODUCER_ATTEMPT,
+}
 
 ROLE_OF: Final = {names.INPUT: "input", names.OUTPUT: "output", names.INTERMEDIATE: "intermediate"}
 EVENT_OF: Final = {role: event for event, role in ROLE_OF.items()}
@@ -40,6 +46,7 @@ def entry(attributes: Attributes) -> dict[str, Value]:
         del made["kind"]
     made.setdefault("size_bytes", None)
     made.setdefault("checksum", None)
+    made.update(_producer(attributes))
     collided: dict[str, Value] = {}
     start = len(names.ARTIFACT_METADATA)
     for name, of in attributes.items():
@@ -49,6 +56,13 @@ def entry(attributes: Attributes) -> dict[str, Value]:
     if collided:
         made["metadata"] = collided
     return made
+
+
+def _producer(attributes: Attributes) -> dict[str, Value]:
+    """The part of an entry that says which attempt made an input; of an event that does not name one, nothing."""
+    if not all(name in attributes for name in _PRODUCER_KEYS.values()):
+        return {}
+    return {"producer": {key: attributes[name] for key, name in _PRODUCER_KEYS.items()}}
 
 
 def updated(before: dict[str, Value], made: dict[str, Value]) -> dict[str, Value]:
@@ -61,16 +75,17 @@ def updated(before: dict[str, Value], made: dict[str, Value]) -> dict[str, Value
 
 
 def with_digest(before: dict[str, Value], record: LogRecord) -> dict[str, Value]:
-    """The entry after a digest event: the new digest in the old one's place, size and file count where it has them."""
+    """The entry after a digest event: the new digest in the old one's place, size, files and producer where told."""
     digest = {key: record.attributes[_KEYS[key]] for key in _DIGEST_KEYS if _KEYS[key] in record.attributes}
     digest.setdefault("checksum", None)
     if "checksum_method" in before:  # also where there is no digest in the end: each artifact says what it was to have
         digest.setdefault("checksum_method", before["checksum_method"])
+    digest.update(_producer(record.attributes))
     made: dict[str, Value] = {}
     for key, of in before.items():
         if key == "checksum":
             made.update(digest)
-        elif key not in _DIGEST_KEYS:
+        elif key not in _DIGEST_KEYS and key not in digest:
             made[key] = of
     for key in ("size_bytes", "files"):
         if _KEYS[key] in record.attributes:

@@ -53,6 +53,7 @@ def manifest(state: StageState, *, degraded: Iterable[str] = ()) -> dict[str, An
         "inputs": list(state.artifacts["input"].values()),
         "outputs": list(state.artifacts["output"].values()),
         "intermediate_files": list(state.artifacts["intermediate"].values()),
+        "steps": state.steps.entries(running=end is None),
         "config": state.config,
         "metrics": state.metrics,
         "resources": state.resources,

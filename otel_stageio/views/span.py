@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from otel_stageio import conventions as names
 from otel_stageio.journal import encode
-from otel_stageio.model import FLAGS_LOCAL, FLAGS_REMOTE, Span, SpanEvent
+from otel_stageio.journal.limits import bounded
+from otel_stageio.model import FLAGS_LOCAL, FLAGS_REMOTE, Span, SpanEvent, SpanLink
+from otel_stageio.views.span_calls import MOST_LINKS, dropped_in, under
 
 if TYPE_CHECKING:
     from otel_stageio.model import Attributes, LogRecord, Value
@@ -27,9 +29,14 @@ _MOST_EVENT_BYTES: Final = 64 * 1024
 _MOST_SPAN_BYTES: Final = 128 * 1024
 #: Characters; escaped they weigh up to 48 KiB.
 _LONGEST_TEXT: Final = 4096
+#: Bytes of a value that the program gave the span itself, which is shown as it is up to here.
+_LONGEST_TOLD: Final = 16 * 1024
 
 _SHOWN: Final = frozenset(
-    {names.INPUT, names.OUTPUT, names.INTERMEDIATE, names.CONFIG, names.METRIC, names.WARNING, names.ERROR}
+    {
+        *(names.INPUT, names.OUTPUT, names.INTERMEDIATE, names.CONFIG, names.METRIC, names.WARNING, names.ERROR),
+        names.SPAN_EVENT,
+    }
 )
 
 
@@ -45,13 +52,14 @@ class SpanEvents:
     def apply(self, record: LogRecord) -> None:
         """Take in what belongs on the span: the shown events, and log records from WARNING up."""
         severity = record.severity_number
-        if record.event_name not in _SHOWN if record.event_name else severity < names.SEVERITY_WARN:
+        ours = record.event_name.startswith(names.OWN)
+        if record.event_name not in _SHOWN if ours else severity < names.SEVERITY_WARN:
             return
         share = next(share for least, share in _SHARES if severity >= least)
         if record.event_name == names.ERROR:
             share = 1.0
         if len(self.kept) < MOST_EVENTS * share:
-            made = _event(record)
+            made = _told(record) if record.event_name == names.SPAN_EVENT else _event(record)
             weight = len(encode.event(made))
             if self._bytes + weight <= MOST_BYTES * share:
                 self._bytes += weight
@@ -64,7 +72,7 @@ def _event(record: LogRecord) -> SpanEvent:
     attributes: dict[str, Value] = {}
     if record.body is not None:
         attributes["message"] = scalar(record.body)
-    if not record.event_name:
+    if not record.event_name.startswith(names.OWN):
         attributes["level"] = record.severity_text
     attributes.update({key: scalar(of) for key, of in record.attributes.items() if key != names.LOG_RECORD_UID})
     kept, left_out = bounded(attributes, _MOST_EVENT_BYTES)
@@ -76,23 +84,30 @@ def _event(record: LogRecord) -> SpanEvent:
     )
 
 
+def _told(record: LogRecord) -> SpanEvent:
+    """An event that the program gave the span itself, as it gave it."""
+    of = record.attributes
+    at = str(of.get(names.SPAN_EVENT_TIME, ""))
+    attributes = {key: _as_told(each) for key, each in under(of, names.SPAN_ATTRIBUTE).items()}
+    kept, left_out = bounded(attributes, _MOST_EVENT_BYTES)
+    return SpanEvent(
+        time_unix_nano=int(at) if at.isdecimal() else record.time_unix_nano,
+        name=str(of.get(names.SPAN_EVENT_NAME, "")),
+        attributes=kept,
+        dropped_attributes_count=left_out + dropped_in(of),
+    )
+
+
+def _as_told(of: Value) -> Value:
+    return of if len(encode.value(of)) <= _LONGEST_TOLD else scalar(of)
+
+
 def scalar(of: Value) -> Value:
     """A value as Jaeger can show and search it: scalars as they are, anything else as JSON text, long text cut."""
     if isinstance(of, (bool, int, float)):
         return of
     text = encode.readable(of)
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}... [cut from {len(text)} characters]"
-
-
-def bounded(attributes: Attributes, room: int) -> tuple[dict[str, Value], int]:
-    """The attributes that fit into `room` encoded bytes, the earlier ones first, and the number of the others."""
-    kept: dict[str, Value] = {}
-    for key, of in attributes.items():
-        weight = len(encode.pairs({key: of})) + 1
-        if weight <= room:
-            room -= weight
-            kept[key] = of
-    return kept, len(attributes) - len(kept)
 
 
 def span(state: StageState) -> Span | None:
@@ -102,22 +117,47 @@ def span(state: StageState) -> Span | None:
         return None
     kept, left_out = bounded(state.span_attributes, _MOST_SPAN_BYTES)
     failed = state.status in (names.FAILED, names.ABANDONED)
-    parent = str(started.attributes.get(names.RUN_SPAN_ID, ""))
+    calls = state.span_calls
+    code, message = (2, finished.attributes.get(names.REASON, "")) if failed else calls.status
+    links = [*_run_link(started.attributes), *calls.links]
     return Span(
         trace_id=started.trace_id,
         span_id=started.span_id,
-        parent_span_id=parent,
-        name=str(started.attributes[names.STAGE_NAME]),
+        parent_span_id=_parent(started.attributes),
+        trace_state=str(started.attributes.get(names.TRACE_STATE, "")),
+        name=calls.name or str(started.attributes[names.STAGE_NAME]),
         start_time_unix_nano=started.time_unix_nano,
         end_time_unix_nano=max(finished.time_unix_nano, started.time_unix_nano + 1000),
         attributes=kept,
         events=tuple(state.span_events.kept),
-        status_code=2 if failed else 0,
-        status_message=str(scalar(finished.attributes.get(names.REASON, ""))) if failed else "",
-        flags=FLAGS_REMOTE if parent else FLAGS_LOCAL,
-        dropped_attributes_count=left_out,
+        links=tuple(links[:MOST_LINKS]),
+        status_code=code,
+        status_message=str(scalar(message)),
+        flags=_flags(started.attributes),
+        dropped_attributes_count=left_out + calls.attributes_dropped,
         dropped_events_count=state.span_events.left_out,
+        dropped_links_count=calls.links_left_out + max(len(links) - MOST_LINKS, 0),
     )
+
+
+def _parent(started: Attributes) -> str:
+    """The span that the stage was called in; else its run's, where that is of the same trace."""
+    run = "" if names.RUN_TRACE_ID in started else started.get(names.RUN_SPAN_ID, "")
+    return str(started.get(names.PARENT_SPAN_ID, run))
+
+
+def _flags(started: Attributes) -> int:
+    return FLAGS_REMOTE if _parent(started) and started.get(names.PARENT_REMOTE, True) else FLAGS_LOCAL
+
+
+def _run_link(started: Attributes) -> list[SpanLink]:
+    """Where the stage follows a trace of its caller's, a link to the run that it is in all the same."""
+    if names.RUN_TRACE_ID not in started or names.RUN_SPAN_ID not in started:
+        return []
+    trace_id, span_id = str(started[names.RUN_TRACE_ID]), str(started[names.RUN_SPAN_ID])
+    return [
+        SpanLink(trace_id=trace_id, span_id=span_id, attributes={names.RUN: started[names.RUN]}, flags=FLAGS_REMOTE)
+    ]
 
 
 def attributes_at_end(state: StageState) -> dict[str, Value]:
@@ -150,4 +190,7 @@ def attributes_at_end(state: StageState) -> dict[str, Value]:
         (names.CONFIG_KEY, state.config),
     ):
         made.update({prefix + key: scalar(of) for key, of in mapping.items()})
+    # What is ours says what the record says, whatever the program told the span by that name.
+    told = state.span_calls.attributes
+    made.update({key: _as_told(of) for key, of in told.items() if key not in made or not key.startswith(names.OWN)})
     return made

@@ -14,6 +14,8 @@ from otel_stageio import conventions as names
 from otel_stageio.views import artifacts
 from otel_stageio.views.moments import rfc3339
 from otel_stageio.views.span import SpanEvents, attributes_at_end
+from otel_stageio.views.span_calls import SpanCalls
+from otel_stageio.views.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,6 +36,8 @@ _NEEDED: Final = {
     names.OUTPUT: (names.FILE_PATH,),
     names.INTERMEDIATE: (names.FILE_PATH,),
     names.METRIC: (names.METRIC_NAME,),
+    names.STEP_STARTED: (names.STEP,),
+    names.STEP_FINISHED: (names.STATUS,),
 }
 
 
@@ -58,6 +62,8 @@ class StageState:
         self.late_count = 0
         self.late_calls: list[_Entry] = []
         self.span_events = SpanEvents()
+        self.span_calls = SpanCalls()
+        self.steps = Steps()
         #: What the span says of the attempt, fixed by its end.
         self.span_attributes: _Entry = {}
 
@@ -67,8 +73,8 @@ class StageState:
         return str(self.finished.attributes[names.STATUS]) if self.finished else names.RUNNING
 
     def apply(self, record: LogRecord) -> None:
-        """Take one record in: an event of the stage, or a log record. Unknown events change nothing."""
-        if not record.event_name:
+        """Take one record in: an event of the stage, or a log record. Unknown events of ours change nothing."""
+        if not record.event_name.startswith(names.OWN):  # a library may give its log record an event name
             self.log_counts[record.severity_text] = self.log_counts.get(record.severity_text, 0) + 1
         elif not all(name in record.attributes for name in _NEEDED.get(record.event_name, ())):
             return
@@ -79,6 +85,7 @@ class StageState:
                 step(self, record)
         if self.finished is None:
             self.span_events.apply(record)
+            self.span_calls.apply(record)
 
     def _note(self, record: LogRecord) -> None:
         """What any event may carry: that it came after the end, that it was cut to fit in a line."""
@@ -123,6 +130,9 @@ class StageState:
 
     def _use(self, record: LogRecord) -> None:
         self._take(record, names.RESOURCE_KEY, self.resources)
+
+    def _step(self, record: LogRecord) -> None:
+        self.steps.apply(record)
 
     def _degrade(self, record: LogRecord) -> None:
         self.degraded.append(str(record.body))
@@ -173,6 +183,8 @@ class StageState:
         names.ERROR: _err,
         names.GIT: _vcs,
         names.DEGRADED: _degrade,
+        names.STEP_STARTED: _step,
+        names.STEP_FINISHED: _step,
     }
 
 

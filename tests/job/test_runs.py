@@ -20,15 +20,21 @@ def job(tmp_path):
     return JobLayout(tmp_path)
 
 
-def join(job: JobLayout, name: str | None = None, *, done=()) -> runs.Run:
-    """Join a run as a stage that did its work in the runs `done`."""
+def join(job: JobLayout, name: str | None = None, *, done=(), incoming: runs.Ids | None = None, **more) -> runs.Run:
+    """Join a run as a stage that did its work in the runs `done`, called in the span `incoming`."""
     return runs.join(
         job,
         name=name,
         done=lambda number: number in done,
         host="h",
         resource=lambda number: identity.resource(service="speech", instance="i", job="j", run=number),
+        incoming=incoming,
+        **more,
     )
+
+
+#: A span that a stage may be called in.
+CALLER = runs.Ids("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 
 
 def pipeline_logs(job: JobLayout) -> list[str]:
@@ -83,6 +89,78 @@ def test_span_of_a_named_run(job):
     join(job, "nightly")
     (span,) = reader.spans(str(job.run_dir(1) / "traces.jsonl"))
     assert (span.name, span.attributes["stageio.run.name"]) == ("nightly", "nightly")
+
+
+def test_a_run_begins_in_an_incoming_trace(job):
+    """A run that begins in the trace of its caller takes its ids and writes no span of its own."""
+    run = join(job, incoming=CALLER)
+    assert (run.run, run.trace_id, run.span_id, run.trace_flags) == (1, CALLER.trace_id, CALLER.span_id, 1)
+    assert [path.name for path in job.run_dir(1).iterdir()] == ["run.json"]
+    assert runs.read(job, 1) == run
+
+
+def test_same_trace_same_run(job):
+    """An incoming trace decides: the run of that trace, done or not and whatever was begun since, else a new one."""
+    first = join(job, incoming=CALLER)
+    other = join(job, incoming=runs.Ids("f" * 32, "1" * 16))
+    again = runs.Ids(CALLER.trace_id, "2" * 16)
+    assert (first.run, other.run) == (1, 2)
+    assert join(job, incoming=again, done=[1, 2]) == first
+    assert join(job) == other
+
+
+def test_trace_of_a_run_that_has_a_span(job):
+    """A stage that is called in the trace of a run which began without a caller joins that run."""
+    run = join(job)
+    join(job, done=[1])
+    assert join(job, incoming=runs.Ids(run.trace_id, "2" * 16)) == run
+
+
+def test_name_goes_before_the_trace(job):
+    """A name decides before an incoming trace; a run of a new name begins in that trace."""
+    nightly = join(job, "nightly")
+    assert join(job, "nightly", incoming=CALLER) == nightly
+    begun = join(job, "other", incoming=CALLER)
+    assert (begun.run, begun.name, begun.trace_id) == (2, "other", CALLER.trace_id)
+
+
+def test_a_run_is_known_by_its_trace_id(job):
+    """A run's trace id is as good as a name, also for a run that has one; that of the incoming trace names no run."""
+    plain, nightly = join(job), join(job, "nightly")
+    assert (join(job, plain.trace_id), join(job, nightly.trace_id)) == (plain, nightly)
+    begun = join(job, CALLER.trace_id, incoming=CALLER)
+    assert (begun.run, begun.name, begun.trace_id) == (3, None, CALLER.trace_id)
+    assert join(job, CALLER.trace_id) == begun
+    assert join(job, "e" * 32, incoming=CALLER).name == "e" * 32
+
+
+def test_flags_of_a_run(job):
+    """A run keeps the flags of the trace that it began in; one of before this was kept is sampled."""
+    assert join(job, incoming=runs.Ids(CALLER.trace_id, CALLER.span_id, 0)).trace_flags == 0
+    path = job.run_dir(1) / "run.json"
+    path.write_text(json.dumps({key: of for key, of in json.loads(path.read_text()).items() if key != "trace_flags"}))
+    assert runs.read(job, 1).trace_flags == 1
+
+
+def test_ids_of_somebody_else(job):
+    """Who makes a run's ids is told its name and start; a run in an incoming trace asks for none."""
+    asked = []
+
+    def ids(name: str, now: int) -> runs.Ids:
+        asked.append((name, now))
+        return runs.Ids("a" * 32, "b" * 16, 0)
+
+    run = join(job, "nightly", ids=ids)
+    join(job, incoming=CALLER, ids=ids)
+    (span,) = reader.spans(str(job.run_dir(1) / "traces.jsonl"))
+    assert (span.trace_id, span.span_id) == (run.trace_id, run.span_id) == ("a" * 32, "b" * 16)
+    assert (run.trace_flags, asked) == (0, [("nightly", run.created_unix_nano)])
+
+
+def test_many_processes_begin_one_run_in_a_trace(job):
+    """Processes that are called in one trace at once begin one run in it."""
+    joined = in_processes(20, lambda _: [join(job, incoming=CALLER).run, join(job, incoming=CALLER).trace_id])
+    assert joined == [[1, CALLER.trace_id]] * 20
 
 
 def test_many_processes_begin_one_run(job):

@@ -48,7 +48,7 @@ trace_ids = st.binary(min_size=16, max_size=16).filter(any).map(bytes.hex)
 span_ids = st.binary(min_size=8, max_size=8).filter(any).map(bytes.hex)
 flags = st.sampled_from([FLAGS_LOCAL, FLAGS_REMOTE])
 
-scopes = st.builds(Scope, name=names, version=texts)
+scopes = st.builds(Scope, name=names, version=texts, attributes=attributes, schema_url=texts)
 resources = st.builds(Resource, attributes=plain_attributes)
 log_records = st.builds(
     LogRecord,

@@ -117,7 +117,12 @@ def test_what_a_collector_writes():
                 "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "a"}}]},
                 "scopeLogs": [
                     {
-                        "scope": {"name": "one", "version": "1", "attributes": [], "droppedAttributesCount": 0},
+                        "scope": {
+                            "name": "one",
+                            "version": "1",
+                            "attributes": [{"key": "short_name", "value": {"stringValue": "1"}}],
+                            "droppedAttributesCount": 0,
+                        },
                         "logRecords": [
                             {
                                 "timeUnixNano": "5",
@@ -159,8 +164,9 @@ def test_what_a_collector_writes():
         attributes={"list": [1, None], "empty": [], "none": None, "bare": None, "": "of no key", "nan": "NaN"},
         trace_id="aa" * 16,
     )
+    one = Scope(name="one", version="1", attributes={"short_name": "1"}, schema_url="urn:x")
     assert decode.lines(written) == [
-        Line(records=(first, LogRecord(time_unix_nano=7)), scope=Scope(name="one", version="1"), resource=a),
+        Line(records=(first, LogRecord(time_unix_nano=7)), scope=one, resource=a),
         Line(records=(LogRecord(time_unix_nano=8),), scope=Scope(), resource=a),
         Line(records=(LogRecord(time_unix_nano=9),), scope=Scope(), resource=Resource()),
     ]

@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 import pytest
-from google.protobuf import json_format
 from hypothesis import given
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_stageio.journal import encode
 from otel_stageio.model import LogRecord, Resource, Scope, Span, SpanEvent, SpanLink
 from tests.journal import samples
+from tests.journal.official import base64_ids, logs_message, said_by, spans_message
 from tests.journal.samples import unhurried
-
-_IDS = frozenset({"traceId", "spanId", "parentSpanId"})
-
-
-def base64_ids(tree: Any) -> Any:
-    """The same tree with its ids as protobuf's own JSON wants bytes: base64 where OTLP says hex."""
-    if isinstance(tree, dict):
-        return {
-            key: base64.b64encode(bytes.fromhex(of)).decode() if key in _IDS else base64_ids(of)
-            for key, of in tree.items()
-        }
-    return [base64_ids(each) for each in tree] if isinstance(tree, list) else tree
-
-
-def logs_message(line: bytes) -> ExportLogsServiceRequest:
-    """A line of logs as the official classes read it."""
-    return json_format.ParseDict(base64_ids(json.loads(line)), ExportLogsServiceRequest())
-
-
-def spans_message(line: bytes) -> ExportTraceServiceRequest:
-    """A line of spans as the official classes read it."""
-    return json_format.ParseDict(base64_ids(json.loads(line)), ExportTraceServiceRequest())
-
-
-def said_by(message: Any) -> Any:
-    """What the official classes make of their message again: canonical JSON, with base64 ids."""
-    return json_format.MessageToDict(message, use_integers_for_enums=True)
 
 
 def _readable_log(record: LogRecord, scope: Scope, resource: Resource) -> Any:
@@ -80,7 +50,7 @@ def _sdk_resource(resource: Resource) -> Any:
 def _sdk_scope(scope: Scope) -> Any:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-    return InstrumentationScope(scope.name, scope.version)
+    return InstrumentationScope(scope.name, scope.version, scope.schema_url, dict(scope.attributes))
 
 
 def _counted(of: Any, dropped: int) -> Any:
@@ -252,6 +222,16 @@ def test_defaults_are_left_out():
         "status": {},
     }
     assert encode.tail(Scope(), Resource()) == '],"scope":{"name":""}}],"resource":{}}]}\n'
+
+
+def test_a_scope_says_all_that_a_library_says_of_itself():
+    """Version and attributes stand in the scope, the schema's address beside it, as OTLP has them."""
+    scope = Scope(name="requests", version="2", attributes={"a": [1]}, schema_url="urn:requests:1.0")
+    assert encode.tail(scope, Resource()) == (
+        '],"scope":{"name":"requests","version":"2",'
+        '"attributes":[{"key":"a","value":{"arrayValue":{"values":[{"intValue":"1"}]}}}]},'
+        '"schemaUrl":"urn:requests:1.0"}],"resource":{}}]}\n'
+    )
 
 
 @pytest.mark.parametrize(

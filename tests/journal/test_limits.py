@@ -1,8 +1,9 @@
-"""Records that are too heavy for a line."""
+"""Records and spans that are too heavy for a line."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from otel_stageio import conventions as names
 from otel_stageio.journal import encode, limits
-from otel_stageio.model import LogRecord
+from otel_stageio.model import LogRecord, Scope, Span, SpanEvent, SpanLink
 from tests.journal import samples
 
 MARK = names.CUT
@@ -166,3 +167,170 @@ def test_shortened_text_is_a_start_and_weighs_little(text, weight):
     made = limits.shorten(text, weight)
     assert text.startswith(made)
     assert made == "" or len(encode.value(made)) <= weight
+
+
+# Spans.
+
+
+def a_span(**about: Any) -> Span:
+    """A span of fixed ids."""
+    return Span(trace_id="1" * 32, span_id="2" * 16, name="asr", start_time_unix_nano=1, end_time_unix_nano=2, **about)
+
+
+def an_event(index: int = 0, name: str = "event", **attributes: Any) -> SpanEvent:
+    """An event that knows its place."""
+    return SpanEvent(time_unix_nano=index, name=name, attributes={"index": index, **attributes})
+
+
+def a_link(index: int = 0, **attributes: Any) -> SpanLink:
+    """A link that knows its place."""
+    return SpanLink(trace_id="3" * 32, span_id="4" * 16, attributes={"index": index, **attributes})
+
+
+def fitted_span(of: Span) -> Span:
+    """The span as `fit_span` makes it, which must fit, still be itself, and count what it has no more."""
+    made = limits.fit_span(of)
+    assert len(encode.span(made)) <= limits.RECORD_LIMIT
+    assert (made.trace_id, made.span_id, made.start_time_unix_nano, made.end_time_unix_nano) == (
+        *(of.trace_id, of.span_id),
+        *(of.start_time_unix_nano, of.end_time_unix_nano),
+    )
+    assert len(made.events) + made.dropped_events_count == len(of.events) + of.dropped_events_count
+    assert len(made.links) + made.dropped_links_count == len(of.links) + of.dropped_links_count
+    kept, had = set(made.attributes) - {MARK}, set(of.attributes) - {MARK}
+    assert len(kept) + made.dropped_attributes_count == len(had) + of.dropped_attributes_count
+    return made
+
+
+@given(samples.spans())
+def test_a_span_that_fits_stays_as_it_is(of):
+    """A span that fits is given back itself."""
+    assert limits.fit_span(of) is of
+
+
+def test_a_span_just_fitting():
+    """A span of exactly the limit is not cut; one of a byte more is, and is marked with what it weighed."""
+    room = limits.RECORD_LIMIT - len(encode.span(a_span(attributes={"text": ""})))
+    whole = a_span(attributes={"text": "x" * room})
+    assert limits.fit_span(whole) is whole
+    made = fitted_span(a_span(attributes={"text": "x" * (room + 1)}))
+    assert made.attributes == {MARK: limits.RECORD_LIMIT + 1, "text": "x" * 4076}
+
+
+def test_long_values_of_a_span_are_cut():
+    """Long texts, lists and mappings are cut to 4 KiB each, on the span, its events and its links; short ones stay."""
+    about = {"text": "x" * 10**6, "list": ["y"] * 10**5, "map": {f"k{n}": n for n in range(10**5)}, "short": 1}
+    made = fitted_span(a_span(attributes=about, events=(an_event(**about),), links=(a_link(**about),)))
+    for of in (made, made.events[0], made.links[0]):
+        assert of.attributes["text"] == "x" * 4076
+        assert of.attributes["list"] == ["y"] * len(of.attributes["list"])
+        assert dict(list(about["map"].items())[: len(of.attributes["map"])]) == of.attributes["map"]
+        assert of.attributes["short"] == 1
+        assert of.dropped_attributes_count == 0
+        assert all(3500 < len(encode.value(of.attributes[key])) <= 4096 for key in ("text", "list", "map"))
+
+
+def test_of_many_attributes_the_first_stay():
+    """A span with too many attributes keeps the earlier ones and counts the others."""
+    made = fitted_span(a_span(attributes={f"key {n}": "v" * 1000 for n in range(1000)}, dropped_attributes_count=7))
+    kept = [key for key in made.attributes if key != MARK]
+    assert kept == [f"key {n}" for n in range(len(kept))]
+    assert len(kept) > 200
+    assert made.dropped_attributes_count == 1000 - len(kept) + 7
+
+
+def test_of_many_events_and_links_the_newest_stay():
+    """A span with too many events and links keeps the newest ones, as the SDK would, in their order."""
+    many = range(10_000)
+    made = fitted_span(
+        a_span(
+            events=tuple(an_event(n, text="e" * 100) for n in many),
+            links=tuple(a_link(n, text="l" * 100) for n in many),
+            dropped_events_count=3,
+            dropped_links_count=4,
+        )
+    )
+    for of, least in ((made.events, 300), (made.links, 150)):
+        assert [each.attributes["index"] for each in of] == list(many)[-len(of) :]
+        assert len(of) > least
+
+
+def test_heavy_events_and_links_lose_attributes_first():
+    """An event or link that alone is too heavy is kept, with its first attributes, and counts the others."""
+    about = {f"key {n}": "v" * 4000 for n in range(128)}
+    made = fitted_span(a_span(events=(an_event(0), an_event(1, **about)), links=(a_link(0), a_link(1, **about))))
+    for of in (made.events, made.links):
+        assert [each.attributes["index"] for each in of] == [0, 1]
+        assert of[1].attributes["key 0"] == "v" * 4000
+        assert len(of[1].attributes) + of[1].dropped_attributes_count == 129
+
+
+def test_huge_names_of_a_span():
+    """Names and the status message are cut like values, a trace state that no header could carry goes."""
+    made = fitted_span(
+        replace(
+            a_span(events=(an_event(name="e" * 10**6),), status_code=2, status_message="m" * 10**6),
+            name="n" * 10**6,
+            trace_state="s" * 10**6,
+        )
+    )
+    assert (made.name, made.status_message, made.trace_state) == ("n" * 4076, "m" * 4076, "")
+    assert made.events[0].name == "e" * 4076
+    assert made.status_code == 2
+
+
+def test_a_full_trace_state_stays():
+    """The longest trace state that W3C allows outlives a cut."""
+    state = ",".join(f"{'k' * 254}{n:02}={'v' * 256}" for n in range(32))
+    made = fitted_span(replace(a_span(attributes={"text": "x" * 10**6}), trace_state=state))
+    assert made.trace_state == state
+
+
+def test_a_span_s_attribute_called_like_the_mark():
+    """An attribute that has the mark's own name gives way to it."""
+    of = a_span(attributes={"text": "x" * 10**6, MARK: "mine"})
+    assert fitted_span(of).attributes[MARK] == len(encode.span(of))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.tuples(st.sampled_from('aä\U0001f600\n"'), st.integers(1, 50_000)), max_size=3),
+    st.tuples(st.integers(0, 100), st.integers(1, 20_000), st.integers(1, 5000)),
+    st.tuples(st.integers(0, 200), st.integers(1, 20_000)),
+    st.integers(0, 600_000),
+)
+def test_any_span_fits(texts, events, links, name):
+    """Long texts, names and keys, many events and links, in any mixture: what `fit_span` makes fits in a line."""
+    of = replace(
+        a_span(
+            attributes={f"text {index}": of * length for index, (of, length) in enumerate(texts)} | {"k" * name: 1},
+            events=tuple(
+                an_event(n, "e" * (name // 10), **{"k" * events[2]: "v" * events[1]}) for n in range(events[0])
+            ),
+            links=tuple(a_link(n, text="\n" * links[1]) for n in range(links[0])),
+        ),
+        name='"' * name,
+        status_message="\0" * name,
+    )
+    made = fitted_span(of)
+    assert (MARK in made.attributes) == (made is not of)
+
+
+# Scopes.
+
+
+@given(samples.scopes)
+def test_a_scope_that_fits_stays_as_it_is(of):
+    """A scope of ordinary size is equal to itself."""
+    assert limits.fit_scope(of) == of
+
+
+def test_a_scope_that_says_too_much():
+    """A scope keeps the start of its texts and its first attributes, at most 20 KiB in all."""
+    huge = {f"key {n}": "v" * 1000 for n in range(1000)} | {"long": "x" * 10**6}
+    of = Scope(name="n" * 10**6, version="\n" * 10**6, attributes=huge, schema_url="s" * 10**6)
+    made = limits.fit_scope(of)
+    assert (made.name, made.schema_url) == ("n" * 4076, "s" * 4076)
+    assert list(made.attributes.items()) == list(huge.items())[: len(made.attributes)]
+    assert made.attributes
+    assert len(encode.tail(made, samples.RESOURCE)) < 20 * 1024

@@ -26,7 +26,7 @@ STAGE_KEYS = [
 ]
 LOG_KEYS = [
     *("timestamp", "stage", "stage_number", "attempt", "level", "severity_number", "message"),
-    *("logger", "file", "line", "function", "thread", "exception_type", "exception_message", "stacktrace"),
+    *("step", "logger", "file", "line", "function", "thread", "exception_type", "exception_message", "stacktrace"),
     *("trace_id", "span_id"),
 ]
 
@@ -54,12 +54,13 @@ def story(out: Path) -> None:
 
 
 def die(out: Path) -> None:
-    """Open stage asr in a process that is killed."""
+    """Open stage asr in a process that is killed within a step."""
     child = os.fork()
     if child == 0:
         io = StageIO("asr", out, stage_number=6)
-        io.get_stage_logger().info("last words")
-        os.kill(os.getpid(), signal.SIGKILL)
+        with io.step("decode"):
+            io.get_stage_logger().info("last words")
+            os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
 
 
@@ -135,6 +136,18 @@ def test_logs_of_a_stage_or_a_level(out, level):
     assert [row["message"] for row in job.logs(level=level)] == ["ingested"]
     assert len(job.logs(stage="asr")) == len(job.logs(stage="06_asr")) == 2
     assert job.logs(stage="asr", level=level) == job.logs(stage="none") == []
+
+
+def test_logs_of_steps(out):
+    """A record that was made within a step says so."""
+    with StageIO("asr", out, stage_number=6) as io:
+        io.get_stage_logger().info("outside")
+        with io.step("decode"), io.step("beam"):
+            io.get_stage_logger().info("inside")
+    assert [(row["message"], row["step"]) for row in open_job(out).logs()] == [
+        ("outside", None),
+        ("inside", "decode/beam"),
+    ]
 
 
 def test_logs_are_sorted_over_stages(out):
@@ -215,6 +228,7 @@ def test_dead_stage(out):
     die(out)
     job = open_job(out)
     assert (job.stages[0]["status"], job.manifest("asr")["status"]) == ("abandoned", "abandoned")
+    assert [(step["name"], step["status"]) for step in job.manifest("asr")["steps"]] == [("decode", "abandoned")]
     assert [row["message"] for row in job.logs()] == ["last words"]
     io = StageIO("asr", out, stage_number=6)
     assert [row["status"] for row in job.attempts()] == ["abandoned", "running"]
@@ -241,7 +255,8 @@ def test_stage_of_another_host(out):
     for silent in (5, 3600):
         os.utime(lock, (time.time() - silent,) * 2)
         seen.append((open_job(out).stages[0]["status"], open_job(out).stages[0]["host"]))
-    assert seen == [("running", "elsewhere"), ("lost", "elsewhere")]
+        seen.append(open_job(out).manifest("asr")["steps"][0]["status"])
+    assert seen == [("running", "elsewhere"), "running", ("lost", "elsewhere"), "lost"]
 
 
 def test_claimed_attempt_without_a_record(out):

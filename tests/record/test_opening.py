@@ -219,6 +219,19 @@ def test_named_run(out, monkeypatch):
     assert (document["run"], document["run_name"]) == (1, "nightly")
 
 
+def test_many_processes_in_one_trace(out, monkeypatch):
+    """Twenty stages that start at once in one incoming trace take part in one run, which writes no span."""
+    monkeypatch.setenv("TRACEPARENT", f"00-{'a' * 32}-{'b' * 16}-01")
+
+    def start(number: int) -> list[object]:
+        io = StageIO(f"stage{number}", out, stage_number=number)
+        io.finalize()
+        return [io.manifest["run"], io.manifest["trace_id"]]
+
+    assert in_processes(20, start) == [[1, "a" * 32]] * 20
+    assert list(out.glob(".stageio/runs/*/traces.jsonl")) == []
+
+
 @pytest.mark.parametrize("name", [None, "nightly"])
 def test_many_processes_agree_on_one_run(out, monkeypatch, name):
     """Twenty stages that start at once in twenty processes take part in one run, in the second pass in the next one."""
@@ -294,10 +307,36 @@ def test_started_event_says_who_and_where(out, monkeypatch):
         names.RUN: 1,
         names.RUN_NAME: "nightly",
         names.RUN_SPAN_ID: root.span_id,
+        names.PARENT_SPAN_ID: root.span_id,
+        names.PARENT_REMOTE: True,
         names.JOB_STAGES: ["vad", "asr", "tts"],
     }
     assert first.attributes[names.PROCESS_PID] == os.getpid()
     io.finalize()
+
+
+def test_started_event_says_where_in_the_trace(out, monkeypatch):
+    """The first record of a stage that was called in another trace than its run's tells parent, run and trace state."""
+    monkeypatch.setenv("STAGEIO_RUN", "nightly")
+    stage(out, "vad")
+    (root,) = reader.spans(str(out / ".stageio" / "runs" / "001" / "traces.jsonl"))
+    monkeypatch.setenv("TRACEPARENT", f"00-{'a' * 32}-{'b' * 16}-00")
+    monkeypatch.setenv("TRACESTATE", "congo=t61")
+    StageIO("asr", out, stage_number=6).finalize()
+    first = next(reader.log_records(str(out / "06_asr" / ".stageio" / "001" / "events.jsonl")))
+    told = {
+        name: first.attributes[name]
+        for name in (names.RUN, names.RUN_NAME, names.RUN_SPAN_ID, names.RUN_TRACE_ID, names.TRACE_STATE)
+    }
+    assert told == {
+        names.RUN: 1,
+        names.RUN_NAME: "nightly",
+        names.RUN_SPAN_ID: root.span_id,
+        names.RUN_TRACE_ID: root.trace_id,
+        names.TRACE_STATE: "congo=t61",
+    }
+    assert (first.attributes[names.PARENT_SPAN_ID], first.attributes[names.PARENT_REMOTE]) == ("b" * 16, True)
+    assert (first.trace_id, first.flags) == ("a" * 32, 0)
 
 
 def test_forked_child_is_an_instance_of_its_own(out):

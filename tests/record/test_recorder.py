@@ -17,6 +17,7 @@ import pytest
 from otel_stageio import StageIO, open_job
 from otel_stageio import conventions as names
 from otel_stageio.journal import files, reader
+from otel_stageio.model import Resource
 from otel_stageio.record import background, opening, recorder
 from otel_stageio.record.recorder import Recorder
 from otel_stageio.views import manifest as manifest_view
@@ -38,7 +39,7 @@ def io(tmp_path: Path) -> StageIO:
 def silent() -> Recorder:
     """A recorder that writes nothing; what it reports is in ``said``."""
     said: list[str] = []
-    made = Recorder(None, trace_id="a" * 32, span_id="b" * 16, tail="", report=said.append)
+    made = Recorder(None, trace_id="a" * 32, span_id="b" * 16, resource=Resource(), report=said.append)
     made.said = said
     return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,12 @@ import pytest
 
 from otel_stageio import StageIO
 from otel_stageio import conventions as names
+from otel_stageio.job import lineage
+from otel_stageio.job.lineage import Lineage
 from otel_stageio.record import artifacts, tracking
 
 if TYPE_CHECKING:
+    from otel_stageio.model import LogRecord
     from otel_stageio.record.digests import Digest
 
 LARGE = artifacts.SMALL_FILE + 1
@@ -91,7 +95,7 @@ def test_entry_has_path_size_time_checksum_and_metadata(io, audio, told):
 def test_metadata_with_keys_of_ours_is_kept_beside_them(io, audio, told):
     """A keyword that is also a key of ours stands under the entry's `metadata` and replaces nothing."""
     keys = ("path", "size_bytes", "kind", "modified", "checksum_method", "retained", "reason", "files", "metadata")
-    mine = {key: f"my {key}" for key in (*keys, "self", "stat_print", "path_bytes")}
+    mine = {key: f"my {key}" for key in (*keys, "self", "stat_print", "path_bytes", "producer")}
     io.track_input(audio, "audio", **mine)
     io.track_intermediate(audio, path="my path", checksum="md5:1")
     io.finalize()
@@ -631,6 +635,285 @@ def test_a_large_file_after_the_end_is_hashed_in_the_call(io, tmp_path, told):
     assert told(io).entry()["checksum"] == sha256(bytes(LARGE))
     (warning,) = told(io).manifest["warnings"]
     assert [each["call"] for each in warning["calls"]] == ["track_input"]
+
+
+# Who made an input.
+
+PRODUCER = (
+    names.PRODUCER_STAGE,
+    names.PRODUCER_NUMBER,
+    names.PRODUCER_ATTEMPT,
+    names.PRODUCER_TRACE_ID,
+    names.PRODUCER_SPAN_ID,
+)
+BY_ASR = {"stage": "asr", "stage_number": 6, "attempt": 1}
+
+
+def named(record: LogRecord) -> list[object]:
+    """What an event says of the attempt that made the input."""
+    return [record.attributes[name] for name in PRODUCER if name in record.attributes]
+
+
+def as_named(io: StageIO) -> list[object]:
+    """What it says where this stage's first attempt made it."""
+    document = io.manifest
+    return [io.stage_name, io.stage_number, 1, document["trace_id"], document["span_id"]]
+
+
+@pytest.fixture
+def words(io) -> Path:
+    """An output of stage 06_asr, which has ended."""
+    path = io.get_output_path("words.json")
+    path.write_bytes(b"words")
+    io.track_output(path, "words")
+    io.finalize()
+    return path
+
+
+def test_an_input_that_another_stage_made_names_it(io, words, audio, told):
+    """The manifest names stage and attempt, the event its span as well; an input from elsewhere has no producer."""
+    subtitle = StageIO("subtitle", stage_number=7)
+    subtitle.track_input(words, "words", lang="de")
+    subtitle.track_input(audio)
+    subtitle.finalize()
+    found = told(subtitle)
+    assert [entry.get("producer") for entry in found.manifest["inputs"]] == [BY_ASR, None]
+    assert [named(event) for event in found.named(names.INPUT)] == [as_named(io), []]
+
+
+def test_a_renamed_copy_of_an_output_names_who_made_it(io, words, told):
+    """Another path with the same content was made by the same stage; an empty file by nobody."""
+    Path("copy.json").write_bytes(words.read_bytes())
+    Path("empty").touch()
+    subtitle = StageIO("subtitle", stage_number=7)
+    subtitle.track_input("copy.json")
+    subtitle.track_input("empty")
+    subtitle.finalize()
+    assert [entry.get("producer") for entry in told(subtitle).manifest["inputs"]] == [BY_ASR, None]
+
+
+def test_inputs_alone_have_a_producer(io, words, told):
+    """A file of another stage that is tracked as output or intermediate file names nobody."""
+    subtitle = StageIO("subtitle", stage_number=7)
+    subtitle.track_output(words)
+    subtitle.track_intermediate(words)
+    subtitle.finalize()
+    found = told(subtitle)
+    assert [named(event) for name in (names.OUTPUT, names.INTERMEDIATE) for event in found.named(name)] == [[], []]
+
+
+def test_what_the_stage_made_itself_has_no_producer(io, words, told):
+    """A retry that reads what its former attempt made, and a stage that reads its own output, name nobody."""
+    retry = StageIO("asr", stage_number=6)
+    retry.track_input(words)
+    retry.track_output(retry.get_output_path("more.json"))
+    retry.track_input(retry.get_output_path("more.json"))
+    retry.finalize()
+    assert [entry.get("producer") for entry in told(retry).manifest["inputs"]] == [None, None]
+
+
+def test_a_retry_that_made_the_input_anew(io, words, told):
+    """Of a stage that was retried the newest attempt is named."""
+    retry = StageIO("asr", stage_number=6)
+    retry.track_output(words)
+    retry.finalize()
+    subtitle = StageIO("subtitle", stage_number=7)
+    subtitle.track_input(words)
+    subtitle.finalize()
+    assert told(subtitle).entry()["producer"] == {**BY_ASR, "attempt": 2}
+
+
+def test_the_producer_of_a_large_copy_comes_with_its_digest(io, told):
+    """A large file of a path that nobody made is known by its content as soon as that is, not before."""
+    path = io.get_output_path("model.bin")
+    path.write_bytes(bytes(LARGE))
+    io.track_output(path)
+    io.finalize()
+    Path("copy.bin").write_bytes(bytes(LARGE))
+    Path("other.bin").write_bytes(b"1" * LARGE)
+    tts = StageIO("tts", stage_number=8)
+    tts.track_input("copy.bin", rate=1)
+    tts.track_input("other.bin")
+    assert [entry.get("producer") for entry in tts.manifest["inputs"]][1:] == [None]
+    tts.finalize()
+    found = told(tts)
+    assert [entry.get("producer") for entry in found.manifest["inputs"]] == [BY_ASR, None]
+    assert [named(event) for event in found.named(names.INPUT)] == [[], []]
+    digests = {Path(event.attributes[names.FILE_PATH]).name: named(event) for event in found.named(names.DIGEST)}
+    assert digests == {"copy.bin": as_named(io), "other.bin": []}
+
+
+def test_the_producer_of_a_large_file_is_named_once(io, told):
+    """Where the path tells who made a large file, the event of its digest says nothing more of it."""
+    path = io.get_output_path("model.bin")
+    path.write_bytes(bytes(LARGE))
+    io.track_output(path)
+    io.finalize()
+    tts = StageIO("tts", stage_number=8)
+    tts.track_input(path)
+    tts.finalize()
+    found = told(tts)
+    assert (found.entry()["producer"], found.entry()["checksum"]) == (BY_ASR, sha256(bytes(LARGE)))
+    assert [named(event) for event in found.named(names.INPUT)] == [as_named(io)]
+    assert [named(event) for event in found.named(names.DIGEST)] == [[]]
+
+
+def test_who_writes_an_input_later_did_not_make_it(io, tmp_path, told, slow):
+    """A stage that tracks the path of a large input after it was read is not named, though its digest comes later."""
+    (tmp_path / "a").write_bytes(bytes(LARGE))
+    io.track_input("a")
+    later = StageIO("tts", stage_number=8)
+    later.track_output("a", checksum="off")
+    slow.set()
+    io.finalize()
+    assert told(io).entry()["checksum"] == sha256(bytes(LARGE))
+    assert "producer" not in told(io).entry()
+
+
+def test_stages_that_overlap_in_one_process(io, told):
+    """What a stage tracks is known to another one that is open, at once and in turns."""
+    subtitle = StageIO("subtitle", stage_number=7)
+    for number in range(20):
+        path = io.get_output_path(f"{number}.json")
+        path.write_bytes(b"%d" % number)
+        subtitle.track_input(path, "before")
+        io.track_output(path)
+        subtitle.track_input(path, "after")
+    subtitle.finalize()
+    found = told(subtitle)
+    assert [named(event) for event in found.named(names.INPUT)] == [[], as_named(io)] * 20
+    assert [entry["producer"] for entry in found.manifest["inputs"]] == [BY_ASR] * 20
+
+
+def test_an_input_that_is_missing_names_who_was_to_make_it(io, words, told):
+    """An output that is gone when it is to be read is still that stage's."""
+    words.unlink()
+    subtitle = StageIO("subtitle", stage_number=7)
+    subtitle.track_input(words)
+    subtitle.finalize()
+    assert (told(subtitle).entry()["kind"], told(subtitle).entry()["producer"]) == ("missing", BY_ASR)
+
+
+def test_outputs_outside_of_the_job_and_remote_ones(io, audio, told):
+    """A file outside of the job and an address are known by their paths, the address without its credentials."""
+    io.track_output(audio, checksum="off")
+    io.track_output("s3://bucket/model.bin?token=one")
+    io.finalize()
+    tts = StageIO("tts", stage_number=8)
+    tts.track_input(os.path.relpath(audio))
+    tts.track_input("s3://me:pw@bucket/model.bin?token=two")
+    tts.track_input("s3://bucket/other.bin")
+    tts.finalize()
+    assert [entry.get("producer") for entry in told(tts).manifest["inputs"]] == [BY_ASR, BY_ASR, None]
+
+
+def test_an_address_with_a_given_checksum(io, words, told):
+    """What was uploaded is known by the checksum that the call gives, though nobody knows its size."""
+    tts = StageIO("tts", stage_number=8)
+    tts.track_input("s3://bucket/words.json", checksum=sha256(b"words"))
+    tts.finalize()
+    assert told(tts).entry()["producer"] == BY_ASR
+
+
+def test_folders_that_another_stage_made(io, told):
+    """A folder is known by its path, a copy of it by its tree digest, and a file in it by neither."""
+    folder = io.get_output_path("model")
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep/a").write_bytes(b"a")
+    io.track_output(folder)
+    io.finalize()
+    shutil.copytree(folder, "copy")
+    tts = StageIO("tts", stage_number=8)
+    for path in (folder, "copy", folder / "deep/a"):
+        tts.track_input(path)
+    tts.finalize()
+    assert [entry.get("producer") for entry in told(tts).manifest["inputs"]] == [BY_ASR, BY_ASR, None]
+
+
+def test_tracked_again_an_input_has_who_made_it_last(io, words, told):
+    """A file that was replaced by another stage since it was tracked has that stage as producer."""
+    subtitle = StageIO("subtitle", stage_number=7)
+    subtitle.track_input(words)
+    polish = StageIO("polish", stage_number=9)
+    polish.track_output(words)
+    polish.finalize()
+    subtitle.track_input(words)
+    subtitle.finalize()
+    assert told(subtitle).entry()["producer"] == {"stage": "polish", "stage_number": 9, "attempt": 1}
+
+
+def test_lineage_in_a_relative_job_after_a_change_of_folder(io, words, tmp_path, monkeypatch):
+    """The job is looked through where it was when the stage was opened."""
+    words = words.absolute()
+    subtitle = StageIO("subtitle", stage_number=7)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    subtitle.track_input(words)
+    assert subtitle.manifest["inputs"][0]["producer"] == BY_ASR
+
+
+def test_a_broken_manifest_of_another_stage(io, words, told):
+    """A manifest that somebody broke keeps no input from being tracked, nor its producer from being known."""
+    (Path("out") / "06_asr" / "manifest.json").write_bytes(b"{")
+    subtitle = StageIO("subtitle", stage_number=7)
+    subtitle.track_input(words)
+    subtitle.finalize()
+    assert told(subtitle).entry()["producer"] == BY_ASR
+    assert told(subtitle).manifest["degraded"] == []
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_trouble_with_lineage_costs_the_producer_alone(io, tmp_path, monkeypatch, told, large):
+    """A bug of ours in looking for the producer leaves entry and digest on record, and is told once."""
+    monkeypatch.setattr(Lineage, "producer", lambda *_: 1 / 0)
+    (tmp_path / "a").write_bytes(bytes(LARGE if large else 1))
+    io.track_input("a", rate=1)
+    io.finalize()
+    (entry,) = io.manifest["inputs"]
+    assert (entry["checksum"], entry["rate"]) == (sha256(bytes(LARGE if large else 1)), 1)
+    (told_once,) = io.manifest["degraded"]
+    assert told_once == "cannot find out which stage made an input: ZeroDivisionError: division by zero"
+
+
+def test_with_nothing_written_nobody_is_looked_for(words, monkeypatch):
+    """mode="off" reads no job folder, and a stage without a manifest none either."""
+    monkeypatch.setattr(Lineage, "producer", lambda *_: 1 / 0)
+    silent = StageIO("subtitle", stage_number=7, mode="off")
+    silent.track_input(words)
+    StageIO("tts", stage_number=8, enable_manifest=False).track_input(words)
+    (entry,) = silent.manifest["inputs"]
+    assert (entry["checksum"], "producer" in entry) == (sha256(b"words"), False)
+    assert silent.manifest["degraded"] == []
+
+
+def test_many_inputs_read_the_other_stages_once(io, tmp_path, monkeypatch):
+    """A thousand inputs, tracked by several threads, read the job once, and each knows who made it."""
+    for number in range(1000):
+        io.track_output(tmp_path / f"{number}", checksum="off")
+    io.finalize()
+    lists: list[object] = []
+    real = lineage.stage_folders
+    monkeypatch.setattr(lineage, "stage_folders", lambda folder: lists.append(folder) or real(folder))
+    tts = StageIO("tts", stage_number=8)
+    tts.track_input(tmp_path / "0")
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(1000):
+            pool.submit(tts.track_input, tmp_path / f"{number}", checksum="off")
+    assert [entry["producer"] for entry in tts.manifest["inputs"]] == [BY_ASR] * 1000
+    assert len(lists) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_lineage_in_a_forked_child(io, words, told):
+    """What a child by fork reads has its producer."""
+    subtitle = StageIO("subtitle", stage_number=7)
+    child = os.fork()
+    if child == 0:
+        subtitle.track_input(words)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    subtitle.finalize()
+    assert told(subtitle).entry()["producer"] == BY_ASR
 
 
 # Many at once, and what the span tells.

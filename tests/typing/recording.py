@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import trace
 from typing_extensions import assert_type
 
 from otel_stageio import (
@@ -36,6 +37,26 @@ def opened() -> None:
     StageIO("asr", "out/job", False)  # noqa: FBT003 - the card's signature takes it in position
     StageIO("06_asr", Path("out"), enable_manifest=True, stage_number=6, stages=["ingest", "asr"])
     StageIO("asr", mode="off", capture="root", checksum="stat")
+
+
+async def traced(provider: trace.TracerProvider) -> None:
+    io = StageIO("asr", tracer_provider=provider)
+    assert_type(io.span, trace.Span)
+    with io.step("decode", file=Path("a.wav"), beams=[1, 2]) as span:
+        assert_type(span, trace.Span)
+
+    @io.step("write")
+    def write(words: int) -> str:
+        return str(words)
+
+    @io.step("fetch")
+    async def fetch() -> int:
+        return 5
+
+    assert_type(write(5), str)
+    assert_type(await fetch(), int)
+    assert_type(io.environ(), "dict[str, str]")
+    assert_type(io.headers(), "dict[str, str]")
 
 
 def quick_start(audio: str) -> int:

@@ -84,12 +84,22 @@ class Writer:
         return self.records[-1]
 
     def event(
-        self, name: str, attributes: dict[str, Any] | None = None, *, body: Any = None, severity: int = 9
+        self,
+        name: str,
+        attributes: dict[str, Any] | None = None,
+        *,
+        body: Any = None,
+        severity: int = 9,
+        span_id: str = SPAN,
     ) -> LogRecord:
-        """An event of the stage."""
-        text = {9: "INFO", 13: "WARNING", 17: "ERROR"}[severity]
+        """An event of the stage, by the span `span_id`."""
         return self._add(
-            event_name=name, severity_number=severity, severity_text=text, body=body, attributes=attributes or {}
+            event_name=name,
+            severity_number=severity,
+            severity_text={9: "INFO", 13: "WARNING", 17: "ERROR"}[severity],
+            body=body,
+            attributes=attributes or {},
+            span_id=span_id,
         )
 
     def log(self, level: str, message: str, **attributes: Any) -> LogRecord:
@@ -130,6 +140,23 @@ class Writer:
     def metric(self, name: str, value: Any, unit: str = "1") -> LogRecord:
         """A figure's event."""
         return self.event(names.METRIC, {names.METRIC_NAME: name, names.METRIC_VALUE: value, names.METRIC_UNIT: unit})
+
+    def begin_step(self, path: str, span_id: str, /, **attributes: Any) -> LogRecord:
+        """The beginning of a step, whose span has the id `span_id`."""
+        given = {names.STEP_ATTRIBUTE + key: value for key, value in attributes.items()}
+        return self.event(names.STEP_STARTED, {names.STEP: path, **given}, span_id=span_id)
+
+    def end_step(self, span_id: str, status: str = "success", /, duration: float = 1.0, **more: Any) -> LogRecord:
+        """Its end; `duration` in seconds, `more` are attributes by the constants' names."""
+        said = {names.STATUS: status, names.STEP_DURATION: duration}
+        said.update({getattr(names, key): value for key, value in more.items()})
+        return self.event(names.STEP_FINISHED, said, span_id=span_id)
+
+    def told_span(self, event: str, attributes: dict[str, Any] | None = None, /, **more: Any) -> LogRecord:
+        """What the stage's span was told; `attributes` are the user's, `more` ours by the constants' names."""
+        said = {getattr(names, key): value for key, value in more.items()}
+        said.update({names.SPAN_ATTRIBUTE + key: value for key, value in (attributes or {}).items()})
+        return self.event(event, said)
 
     def warning(self, message: str) -> LogRecord:
         """An add_warning's event."""

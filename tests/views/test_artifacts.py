@@ -65,6 +65,62 @@ def test_metadata_with_names_of_ours():
     }
 
 
+ASR = {"PRODUCER_STAGE": "asr", "PRODUCER_NUMBER": 6, "PRODUCER_ATTEMPT": 2}
+
+
+def test_an_input_names_its_producer():
+    """The attempt that made an input stands behind what is known of its content; its span is the links' matter."""
+    w = Writer()
+    record = w.track(
+        "input", "a", "audio", rate=1, ARTIFACT_CHECKSUM=SHA, PRODUCER_TRACE_ID="ab", PRODUCER_SPAN_ID="cd", **ASR
+    )
+    assert list(artifacts.entry(record.attributes).items()) == [
+        ("type", "audio"),
+        ("path", "a"),
+        ("checksum", SHA),
+        ("size_bytes", None),
+        ("producer", {"stage": "asr", "stage_number": 6, "attempt": 2}),
+        ("rate", 1),
+    ]
+
+
+def test_a_producer_that_is_not_wholly_named_is_none():
+    """An event that tells only some of stage, number and attempt names nobody."""
+    for left_out in ASR:
+        said = {key: of for key, of in ASR.items() if key != left_out}
+        assert "producer" not in artifacts.entry(Writer().track("input", "a", **said).attributes)
+
+
+def test_a_digest_brings_the_producer():
+    """A producer that comes with the digest stands behind it, in place of one before; without one, that one stays."""
+    w = Writer()
+    before = artifacts.entry(w.track("input", "a", "audio", rate=1).attributes)
+    brings = w.digest("input", "a", ARTIFACT_CHECKSUM=SHA, **ASR)
+    after = artifacts.with_digest(before, brings)
+    assert list(after.items()) == [
+        ("type", "audio"),
+        ("path", "a"),
+        ("size_bytes", None),
+        ("checksum", SHA),
+        ("producer", {"stage": "asr", "stage_number": 6, "attempt": 2}),
+        ("rate", 1),
+    ]
+    other = w.digest("input", "a", ARTIFACT_CHECKSUM=SHA, **{**ASR, "PRODUCER_ATTEMPT": 3})
+    assert artifacts.with_digest(after, other)["producer"] == {"stage": "asr", "stage_number": 6, "attempt": 3}
+    assert artifacts.with_digest(after, w.digest("input", "a", ARTIFACT_CHECKSUM=SHA)) == after
+
+
+def test_tracked_again_an_input_has_the_producer_of_the_last_call():
+    """The last call speaks: who made the file before it was replaced is forgotten."""
+    w = Writer()
+    known = artifacts.entry(w.track("input", "a", "audio", **ASR).attributes)
+    unknown = artifacts.entry(w.track("input", "a", "audio", producer="mine").attributes)
+    again = artifacts.updated(known, unknown)
+    assert ("producer" in again, again["metadata"]) == (False, {"producer": "mine"})
+    assert artifacts.updated(unknown, known)["producer"] == {"stage": "asr", "stage_number": 6, "attempt": 2}
+    assert artifacts.updated(unknown, known)["metadata"] == {"producer": "mine"}
+
+
 def test_roles_and_events_are_each_others_inverse():
     """Every role has one event and back."""
     assert sorted(artifacts.EVENT_OF) == sorted(names.ROLES)

@@ -48,6 +48,7 @@ def test_a_stage_that_runs():
         "inputs": [],
         "outputs": [],
         "intermediate_files": [],
+        "steps": [],
         "config": {},
         "metrics": {},
         "resources": {},
@@ -203,6 +204,7 @@ def test_the_schemas_are_schemas(name):
     assert undescribed(found) == []
 
 
+MOMENT = "2025-11-27T12:30:01.123456Z"
 WRONG = [
     ("status", "done"),
     ("status", "abandoned"),
@@ -228,6 +230,12 @@ WRONG = [
     ("inputs", [{"type": "a", "path": "a", "size_bytes": None, "checksum": None, "metadata": {}}]),
     ("inputs", [{"type": "a", "path": "a", "size_bytes": None, "checksum": None, "metadata": {"format": "wav"}}]),
     ("intermediate_files", [{"type": "a", "path": "a", "size_bytes": None, "checksum": None}]),
+    ("steps", [{"name": "decode", "status": "done", "started_at": MOMENT, "duration_seconds": 1.0}]),
+    ("steps", [{"name": "decode", "status": "success", "started_at": MOMENT}]),
+    ("steps", [{"name": None, "status": "success", "started_at": MOMENT, "duration_seconds": 1.0}]),
+    ("steps", [{"name": "decode", "status": "success", "started_at": "12:30", "duration_seconds": 1.0}]),
+    ("steps", [{"name": "decode", "status": "success", "started_at": MOMENT, "duration_seconds": "1"}]),
+    ("steps", [{"name": "decode", "status": "success", "started_at": MOMENT, "duration_seconds": 1.0, "more": 1}]),
     ("config", []),
     ("metrics", {"wer": 0.5}),
     ("metrics", {"wer": {"value": 0.5, "unit": "1", "more": 1}}),

@@ -66,6 +66,64 @@ def test_without_a_run_there_is_no_parent():
     assert made.end_time_unix_nano == made.start_time_unix_nano + 1000  # Jaeger warns of a length of zero
 
 
+CALLER = {"PARENT_SPAN_ID": "c" * 16, "PARENT_REMOTE": True}
+
+
+@pytest.mark.parametrize(
+    ("said", "parent", "flags"),
+    [
+        (CALLER, "c" * 16, FLAGS_REMOTE),
+        ({**CALLER, "PARENT_REMOTE": False}, "c" * 16, FLAGS_LOCAL),
+        ({**CALLER, "RUN_SPAN_ID": None}, "c" * 16, FLAGS_REMOTE),
+        ({"PARENT_SPAN_ID": ROOT, "PARENT_REMOTE": True}, ROOT, FLAGS_REMOTE),
+        ({"RUN_TRACE_ID": "d" * 32}, "", FLAGS_LOCAL),
+        ({"RUN_TRACE_ID": "d" * 32, **CALLER}, "c" * 16, FLAGS_REMOTE),
+    ],
+)
+def test_the_parent(said, parent, flags):
+    """The parent is the span that the stage was called in, of another process or of this one; else the run's span."""
+    w = Writer()
+    w.start(**said)
+    w.finish()
+    made = projected(w)
+    assert (made.parent_span_id, made.flags) == (parent, flags)
+
+
+def test_the_trace_state():
+    """The trace state that the caller handed on is the span's."""
+    w = Writer()
+    w.start(TRACE_STATE="congo=t61,rojo=00f")
+    w.finish()
+    assert projected(w).trace_state == "congo=t61,rojo=00f"
+
+
+def test_the_link_to_a_run_of_another_trace():
+    """A stage that follows its caller's trace links to its run's span, before all other links; else there is none."""
+    w = Writer()
+    w.start(RUN_TRACE_ID="d" * 32, **CALLER)
+    w.told_span(names.SPAN_LINK, {"why": "theirs"}, LINK_TRACE_ID="e" * 32, LINK_SPAN_ID="f" * 16, LINK_REMOTE=False)
+    w.finish()
+    assert [(each.trace_id, each.span_id, each.attributes, each.flags) for each in projected(w).links] == [
+        ("d" * 32, ROOT, {names.RUN: 1}, FLAGS_REMOTE),
+        ("e" * 32, "f" * 16, {"why": "theirs"}, FLAGS_LOCAL),
+    ]
+    plain = Writer()
+    plain.start(**CALLER)
+    plain.finish()
+    assert projected(plain).links == ()
+
+
+def test_the_link_to_the_run_takes_a_place():
+    """A span has 128 links, the one to the run among them; what has no place is counted."""
+    w = Writer()
+    w.start(RUN_TRACE_ID="d" * 32, **CALLER)
+    for number in range(130):
+        w.told_span(names.SPAN_LINK, LINK_TRACE_ID="e" * 32, LINK_SPAN_ID=f"{number:016x}", LINK_REMOTE=True)
+    w.finish()
+    made = projected(w)
+    assert (len(made.links), made.links[0].span_id, made.dropped_links_count) == (128, ROOT, 3)
+
+
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [

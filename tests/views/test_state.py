@@ -16,7 +16,7 @@ from otel_stageio.views import manifest, span
 from otel_stageio.views.state import LATE_LISTED, StageState, fold, order
 from tests.journal import samples
 from tests.journal.samples import TAIL, unhurried
-from tests.views.story import BEGAN, SECOND, SHA, Writer, validate, whole_story
+from tests.views.story import BEGAN, ROOT, SECOND, SHA, Writer, validate, whole_story
 
 
 def views(state: StageState) -> tuple[Any, ...]:
@@ -41,6 +41,15 @@ _SAY = st.one_of(
     st.tuples(st.just("digest"), _ROLES, _PATHS, st.fixed_dictionaries({"ARTIFACT_CHECKSUM": st.just(SHA)})),
     st.tuples(st.just("config"), st.dictionaries(st.sampled_from("abc"), samples.values, max_size=2)),
     st.tuples(st.just("metric"), st.sampled_from(["wer", "n"]), st.floats(0, 1) | st.integers(0, 9)),
+    st.tuples(st.just("begin_step"), samples.texts, st.sampled_from(["a1", "b2"]), st.just({"take": 1})),
+    st.tuples(st.just("end_step"), st.sampled_from(["a1", "b2"]), st.sampled_from(["success", "failed"])),
+    st.tuples(st.just("told_span"), st.just(names.SPAN_ATTRIBUTES), samples.attributes, st.just({})),
+    st.tuples(
+        st.just("told_span"), st.just(names.SPAN_EVENT), samples.attributes, st.just({"SPAN_EVENT_NAME": "tick"})
+    ),
+    st.tuples(st.just("told_span"), st.just(names.SPAN_LINK), st.just({"LINK_TRACE_ID": ROOT, "LINK_SPAN_ID": ROOT})),
+    st.tuples(st.just("told_span"), st.just(names.SPAN_STATUS), st.just({"SPAN_STATUS_CODE": 2})),
+    st.tuples(st.just("told_span"), st.just(names.SPAN_NAME), st.just({"SPAN_NAME_VALUE": "words"})),
     st.tuples(st.just("warning"), samples.texts),
     st.tuples(st.just("error"), samples.texts),
     st.tuples(st.just("log"), st.sampled_from(["DEBUG", "INFO", "WARNING", "ERROR", "MINE"]), samples.texts),
@@ -58,7 +67,7 @@ def stories(draw: st.DrawFn) -> Writer:
         keywords = arguments.pop() if arguments and isinstance(arguments[-1], dict) and call != "event" else {}
         ended = w.state.finished is not None
         record = getattr(w, call)(*arguments, **keywords)
-        if ended and call != "log":
+        if ended and call not in ("log", "end_step"):
             w.records[-1] = samples.with_attributes(record, {names.LATE: call})
     return w
 

@@ -1,0 +1,244 @@
+"""Which stage made a file: what the other stages of a job have on record as their outputs, kept in memory.
+
+A stage that has ended is read from its manifest.json, a view that costs a tenth of the journal. Where that is missing,
+broken or behind, and for a stage that still runs, the journal is read, and read on later from where it ended. Whether
+anything is new costs a look at the job manifest, which is replaced whenever a stage starts or ends, and one at the
+journal of each stage without an end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otel_stageio import conventions as names
+from otel_stageio.job.layout import EVENTS, StageLayout, stage_folders
+from otel_stageio.journal import decode
+from otel_stageio.model import LogRecord
+from otel_stageio.views.moments import rfc3339
+from otel_stageio.views.summary import LIFECYCLE
+
+if TYPE_CHECKING:
+    from otel_stageio.job.layout import JobLayout
+    from otel_stageio.model import Value
+
+    _Print = tuple[int, int, int] | None
+
+#: The digest of no content, which says nothing of where a file comes from.
+_NOTHING: Final = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#: One of these is in every line of a journal that tells of begin and end, outputs and digests; others are not decoded.
+_TELLING: Final = (LIFECYCLE, *(f'"eventName":"{name}"'.encode() for name in (names.OUTPUT, names.DIGEST)))
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """The attempt that made a file, and the span that stands for it (ids as hex text)."""
+
+    stage: str
+    number: int
+    attempt: int
+    trace_id: str
+    span_id: str
+
+    def attributes(self) -> dict[str, Value]:
+        """The producer as an event of the consuming stage names it."""
+        return {
+            names.PRODUCER_STAGE: self.stage,
+            names.PRODUCER_NUMBER: self.number,
+            names.PRODUCER_ATTEMPT: self.attempt,
+            names.PRODUCER_TRACE_ID: self.trace_id,
+            names.PRODUCER_SPAN_ID: self.span_id,
+        }
+
+
+class Lineage:
+    """The outputs of all stages of a job but one, the one that asks. Any thread may ask, and a child by fork."""
+
+    def __init__(self, job: JobLayout, stage: StageLayout) -> None:
+        """Know nothing yet: the first question reads. `job` is absolute, `stage` the one that asks."""
+        self._job = job
+        self._folder = stage.folder.name
+        self._manifest = str(job.manifest)
+        #: The job manifest as it was at the last reading; at first as it never is.
+        self._seen: _Print = (0, 0, 0)
+        self._known: dict[str, _Known] = {}
+        #: What of these has to be asked, the attempt that started last first.
+        self._outputs: tuple[_Outputs, ...] = ()
+        self._running: tuple[_Journal, ...] = ()
+        self._owner, self._reading = os.getpid(), threading.RLock()
+
+    def producer(self, path: str | None, checksum: str | None, size: int | None) -> Producer | None:
+        """The attempt that tracked an artifact as output, of several the one that started last; None where none did.
+
+        It is known by `path` as manifests show it, else by `checksum` (``sha256:<hex>``), unless it is empty: `size`
+        is in bytes, None where it is not known. The newest attempt of each other stage counts, however it ended. What
+        a stage tracks while this is called may be missed; what it had tracked before is found.
+
+        Raises OSError where the job folder cannot be read; what of a stage cannot be is passed over.
+        """
+        self._look()
+        for outputs in self._outputs:
+            if path in outputs.paths:
+                return outputs.producer
+        if checksum is not None and size != 0:
+            for outputs in self._outputs:
+                if checksum in outputs.contents:
+                    return outputs.producer
+        return None
+
+    def _look(self) -> None:
+        if _print(self._manifest) != self._seen:
+            if self._owner != os.getpid():  # another thread may have held the lock at the fork
+                self._owner, self._reading = os.getpid(), threading.RLock()
+            with self._reading:
+                seen = _print(self._manifest)  # before it is read, so that nothing that comes meanwhile is missed
+                if seen != self._seen:
+                    self._read()
+                    self._seen = seen
+        for journal in self._running:
+            with contextlib.suppress(OSError):
+                journal.read_on()
+
+    def _read(self) -> None:
+        known = {}
+        for folder in stage_folders(self._job.root):
+            ours = f"{folder.number:02d}_{folder.name}"
+            if folder.folder != ours or ours == self._folder:  # "6_asr" is somebody else's
+                continue
+            with contextlib.suppress(OSError):  # a folder that vanishes or cannot be read is no stage
+                found = _look_at(StageLayout(self._job, folder.number, folder.name), self._known.get(ours))
+                if found is not None:
+                    known[ours] = found
+        outputs = sorted((each.outputs for each in known.values()), key=lambda of: of.started, reverse=True)
+        self._known, self._outputs = known, tuple(outputs)
+        self._running = tuple(of for of in outputs if isinstance(of, _Journal) and not of.ended)
+
+
+class _Outputs:
+    """What one attempt tracked as output. It only grows: threads may read on and ask at the same time."""
+
+    __slots__ = ("contents", "paths", "producer", "started")
+
+    def __init__(self, producer: Producer | None, started: str) -> None:
+        self.producer = producer
+        self.started = started
+        self.paths: set[str] = set()
+        self.contents: set[str] = set()
+
+    def add(self, path: object, checksum: object, size: object) -> None:
+        self.paths.add(str(path))
+        if checksum is not None and checksum != _NOTHING and size != 0:
+            self.contents.add(str(checksum))
+
+
+class _Journal(_Outputs):
+    """The same, from events.jsonl. Without producer and of no use until the started event is read."""
+
+    __slots__ = ("_attempt", "_end", "_stage", "ended", "path")
+
+    def __init__(self, path: str, stage: StageLayout, attempt: int) -> None:
+        super().__init__(None, "")
+        self.path = path
+        self.ended = False
+        self._stage, self._attempt = stage, attempt
+        self._end = 0
+
+    def read_on(self) -> None:
+        """Take in the lines that are whole and new. Two threads that do so at once do the same twice."""
+        end = self._end
+        if os.stat(self.path).st_size == end:
+            return
+        with open(self.path, "rb") as file:
+            file.seek(end)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                end += len(line)
+                if any(mark in line for mark in _TELLING):
+                    for record in _records(line):
+                        self._take(record)
+        self._end = end
+
+    def _take(self, record: LogRecord) -> None:
+        of = record.attributes
+        if record.event_name == names.STARTED and self.producer is None:
+            self.started = rfc3339(record.time_unix_nano)
+            self.producer = Producer(
+                self._stage.name, self._stage.number, self._attempt, record.trace_id, record.span_id
+            )
+        elif record.event_name == names.FINISHED:
+            self.ended = True
+        elif of.get(names.ARTIFACT_ROLE) == "output" and names.FILE_PATH in of:
+            self.add(of[names.FILE_PATH], of.get(names.ARTIFACT_CHECKSUM), of.get(names.FILE_SIZE))
+
+
+class _Known(NamedTuple):
+    """A stage as it was when it was last read, and what it then had."""
+
+    print: tuple[int, _Print, _Print]
+    outputs: _Outputs
+
+
+def _look_at(stage: StageLayout, before: _Known | None) -> _Known | None:
+    """The newest attempt of a stage that left a start on record. Raises OSError."""
+    attempts = stage.attempts()
+    if not attempts:
+        return None
+    seen = (
+        attempts[-1],
+        _print(str(stage.manifest)),
+        _print(str(stage.attempt_dir(attempts[-1]) / EVENTS)),
+    )
+    if before is not None and before.print == seen:
+        return before
+    known = before.outputs if before is not None else None
+    for attempt in reversed(attempts):
+        path = str(stage.attempt_dir(attempt) / EVENTS)
+        followed = known if isinstance(known, _Journal) and known.path == path else None
+        outputs = followed or _from_manifest(stage, attempt, path) or _Journal(path, stage, attempt)
+        if isinstance(outputs, _Journal):
+            with contextlib.suppress(FileNotFoundError):
+                outputs.read_on()
+        if outputs.producer is not None:
+            return _Known(seen, outputs)
+    return None
+
+
+def _from_manifest(stage: StageLayout, attempt: int, journal: str) -> _Outputs | None:
+    """The outputs of an attempt that has ended; None where manifest.json does not tell, or its journal tells more."""
+    try:
+        with open(stage.manifest, "rb") as file:
+            if os.fstat(file.fileno()).st_mtime_ns < os.stat(journal).st_mtime_ns:  # a call after the end
+                return None
+            document = json.load(file)
+        if document["attempt"] != attempt or document["status"] not in names.FINAL_STATUSES:
+            return None
+        ids = document["trace_id"], document["span_id"]
+        if [len(bytes.fromhex(of)) for of in ids] != [16, 8]:
+            return None
+        made = _Outputs(Producer(stage.name, stage.number, attempt, *ids), str(document["started_at"]))
+        for entry in document["outputs"]:
+            made.add(entry["path"], entry["checksum"], entry["size_bytes"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return made
+
+
+def _records(line: bytes) -> list[LogRecord]:
+    try:
+        found = decode.lines(json.loads(line))
+    except (ValueError, RecursionError):  # torn or strange: costs the links to what it told
+        return []
+    return [record for part in found for record in part.records if isinstance(record, LogRecord)]
+
+
+def _print(path: str) -> _Print:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

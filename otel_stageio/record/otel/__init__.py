@@ -1,0 +1,1 @@
+"""OpenTelemetry's API over the journal: the live span, tracer and logger, context in and out, and the host's SDK."""
