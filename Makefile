@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 WAV ?=
+ROWS ?=
+SIZE ?= full
 
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -16,7 +18,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help test demo test-oldest constraints clean
+.PHONY: help test demo bench test-oldest constraints clean
 
 heading = @printf '\n== %s\n' '$(1)'
 
@@ -39,6 +41,10 @@ test: $(VENV)/.dev ## every check: ruff, mypy, import-linter, pytest
 demo: $(VENV)/.speech ## the speech pipeline on the sample, or on a recording of yours: make demo WAV=/path/to/file.wav
 	$(call heading,examples/speech)
 	@$(BIN)/python examples/speech/run.py $(if $(WAV),--wav "$(WAV)")
+
+bench: $(VENV)/.bench ## the benchmarks, into docs/performance.md; some rows, or quicker: make bench ROWS="log_record growth" SIZE=small
+	$(call heading,benchmarks)
+	@$(BIN)/python -m benchmarks --write --size $(SIZE) $(if $(ROWS),--rows $(ROWS))
 
 test-oldest: ## pytest with the oldest releases that pyproject.toml allows, in $(VENV)-oldest: make test-oldest PYTHON=python3.10
 	@$(MAKE) --no-print-directory VENV=$(VENV)-oldest pytest-oldest
@@ -75,6 +81,11 @@ $(VENV)/.dev: $(MADE) pyproject.toml tests/constraints.txt tests/instrumentation
 $(VENV)/.speech: $(MADE) pyproject.toml tests/constraints.txt
 	$(call heading,installing what the demo needs; this takes a minute)
 	@$(PIP) --constraint tests/constraints.txt --editable '.[speech]'
+	@touch $@
+
+$(VENV)/.bench: $(MADE) pyproject.toml tests/constraints.txt
+	$(call heading,installing what the benchmarks need)
+	@$(PIP) --constraint tests/constraints.txt --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.oldest: $(MADE) pyproject.toml tests/constraints-oldest.txt
