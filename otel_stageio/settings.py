@@ -14,9 +14,16 @@ STAGEIO_CHECKSUM_WAIT              how long the end of a stage waits for digests
 STAGEIO_SIGTERM                    on | off
 STAGEIO_TRACER                     on | off: whether OpenTelemetry's API gets our tracer where the program set none
 TRACEPARENT, TRACESTATE, BAGGAGE   the trace that the stage is called in; read by `record.otel.carrier`
+STAGEIO_REDACT                     patterns of what is hidden besides the secrets that are known as such, separated by
+                                   commas or line ends; they hold together with those of ``[tool.stageio] redact``
 OTEL_SERVICE_NAME                  the pipeline; else service.name in OTEL_RESOURCE_ATTRIBUTES, else
                                    ``[tool.stageio] pipeline``, else ``[project] name``
 NO_COLOR, TERM=dumb                a console without colours
+
+A pattern of `redact` is a regular expression of what is hidden in texts. With ``=`` at its end it is that of a name, as
+a whole and in any case, whose values are hidden: ``patient_id=``. With ``!`` before it, it is an exception, of a name
+or of the whole of a text that would be hidden: ``!session_token=``, ``!demo-[0-9]+``. A pattern with a comma other than
+in ``{2,4}`` has its place in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -73,6 +80,8 @@ class Settings:
     sigterm: bool
     #: Whether our tracer and logger providers may become the process's, where it has none.
     tracer: bool
+    #: Patterns of what is to be hidden, and, with an exclamation mark, of what is not; each compiles.
+    redact: tuple[str, ...]
     service_name: str
     #: One sentence for each value that could not be honoured.
     problems: tuple[str, ...]
@@ -136,6 +145,7 @@ def load(
         checksum_wait=variables.seconds("STAGEIO_CHECKSUM_WAIT", _CHECKSUM_WAIT),
         sigterm=variables.choice("STAGEIO_SIGTERM", _SWITCH, "on") == "on",
         tracer=variables.choice("STAGEIO_TRACER", _SWITCH, "on") == "on",
+        redact=(*project.redact(), *variables.redact()),
         service_name=(
             variables.text("OTEL_SERVICE_NAME")
             or _resource_service_name(variables.text("OTEL_RESOURCE_ATTRIBUTES"))
@@ -186,6 +196,33 @@ class _Variables:
         self._problems.append(f"{name}={value!r} is not a number of seconds from 0 up; {default:g} is used.")
         return default
 
+    def redact(self) -> tuple[str, ...]:
+        value = self._environ.get("STAGEIO_REDACT")
+        if not value:
+            return ()
+        import re
+
+        return _usable(re.split(r"\n|,(?![0-9]*\})", value), "STAGEIO_REDACT", self._problems)
+
+
+def _usable(patterns: list[str], where: str, problems: list[str]) -> tuple[str, ...]:
+    """Return the patterns that can be used; what is wrong with the others goes to `problems`."""
+    import re
+
+    found = []
+    for pattern in filter(None, map(str.strip, patterns)):
+        hidden = pattern.removeprefix("!")
+        try:
+            compiled = re.compile(f"(?i:{hidden[:-1]})" if hidden.endswith("=") else hidden)
+        except (re.error, RecursionError, OverflowError, Warning) as why:
+            problems.append(f"{where}: {pattern!r} is no regular expression ({why}); it is passed over.")
+            continue
+        if not hidden.strip("=") or (hidden == pattern and compiled.search("")):
+            problems.append(f"{where}: {pattern!r} matches the empty text; it is passed over.")
+            continue
+        found.append(pattern)
+    return tuple(found)
+
 
 def _resource_service_name(attributes: str | None) -> str | None:
     """Find service.name in ``key=value,key=value``, percent-encoded (OpenTelemetry specification, resource SDK)."""
@@ -227,6 +264,13 @@ class _Project:
         if value is not None:
             self._report("[tool.stageio] checksum", value, f"one of {_listed(CHECKSUMS)}", "auto is used")
         return None
+
+    def redact(self) -> tuple[str, ...]:
+        value = self._tool.get("redact", [])
+        if isinstance(value, list) and all(isinstance(pattern, str) for pattern in value):
+            return _usable(value, f"[tool.stageio] redact in {self._path}", self._problems)
+        self._report("[tool.stageio] redact", value, "a list of patterns", "it is passed over")
+        return ()
 
     def pipeline(self) -> str | None:
         return self._text(self._tool, "pipeline", "[tool.stageio] pipeline")

@@ -37,6 +37,7 @@ def test_defaults_hold_where_nothing_is_said(tmp_path):
         checksum_wait=300.0,
         sigterm=True,
         tracer=True,
+        redact=(),
         service_name="stageio",
         problems=(),
     )
@@ -57,6 +58,7 @@ def test_every_variable_is_read(tmp_path):
         STAGEIO_CHECKSUM="stat",
         STAGEIO_CHECKSUM_WAIT="1.5",
         STAGEIO_SIGTERM="off",
+        STAGEIO_REDACT="patient_id=, !demo-[0-9]+",
         STAGEIO_TRACER="off",
         OTEL_SERVICE_NAME="speech",
     ) == settings.Settings(
@@ -72,6 +74,7 @@ def test_every_variable_is_read(tmp_path):
         checksum_wait=1.5,
         sigterm=False,
         tracer=False,
+        redact=("patient_id=", "!demo-[0-9]+"),
         service_name="speech",
         problems=(),
     )
@@ -82,7 +85,7 @@ def test_an_empty_variable_is_unset(tmp_path):
     names = [
         "STAGEIO_JOB_DIR", "OUTPUT_DIR", "STAGEIO_MODE", "STAGEIO_RUN", "STAGEIO_STAGES", "STAGEIO_CONSOLE", "NO_COLOR",
         "STAGEIO_CAPTURE", "STAGEIO_CHECKSUM", "STAGEIO_CHECKSUM_WAIT", "STAGEIO_SIGTERM", "STAGEIO_TRACER",
-        "OTEL_SERVICE_NAME", "TERM", "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_SERVICE_NAME", "TERM", "OTEL_RESOURCE_ATTRIBUTES", "STAGEIO_REDACT",
     ]  # fmt: skip
     assert load(tmp_path, **dict.fromkeys(names, "")) == load(tmp_path)
 
@@ -167,6 +170,40 @@ def test_the_environment_wins_over_pyproject(tmp_path):
     assert load(tmp_path, STAGEIO_CHECKSUM="crc").checksum == "off"
 
 
+def test_patterns_of_the_variable_and_of_pyproject_hold_together(tmp_path):
+    """What pyproject.toml hides is hidden still where STAGEIO_REDACT names more."""
+    project = """[tool.stageio]\nredact = ["ACME-[0-9]{2,4}", "a,b", "!x="]\n"""
+    loaded = load(tmp_path, project, STAGEIO_REDACT="patient_id=")
+    assert (loaded.redact, loaded.problems) == (("ACME-[0-9]{2,4}", "a,b", "!x=", "patient_id="), ())
+
+
+def test_patterns_are_separated_by_commas_and_lines(tmp_path):
+    """A comma ends a pattern, except in a count; blanks around a pattern are no part of it, blanks in it are."""
+    loaded = load(tmp_path, STAGEIO_REDACT=" a b ,,c{2,4}d{3,}\n e=, !f")
+    assert (loaded.redact, loaded.problems) == (("a b", "c{2,4}d{3,}", "e=", "!f"), ())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sentence"),
+    [
+        ("(", "'(' is no regular expression (missing ), unterminated subpattern at position 0); it is passed over."),
+        ("[[a]", "'[[a]' is no regular expression (Possible nested set at position 1); it is passed over."),
+        ("x*", "'x*' matches the empty text; it is passed over."),
+        (".*=", "'.*=' matches the empty text; it is passed over."),
+        ("=", "'=' matches the empty text; it is passed over."),
+        ("!", "'!' matches the empty text; it is passed over."),
+    ],
+)
+def test_a_pattern_that_cannot_be_used_becomes_a_problem(tmp_path, pattern, sentence):
+    """A pattern that is none, or that would hide everything, costs one sentence; the others hold."""
+    loaded = load(tmp_path, STAGEIO_REDACT=f"a\n{pattern}\n!.*")
+    assert (loaded.redact, loaded.problems) == (("a", "!.*"), (f"STAGEIO_REDACT: {sentence}",))
+    (tmp_path / "pyproject.toml").write_text(f"[tool.stageio]\nredact = ['{pattern}', 'b']\n", encoding="utf-8")
+    loaded = load(tmp_path)
+    where = f"[tool.stageio] redact in {tmp_path / 'pyproject.toml'}"
+    assert (loaded.redact, loaded.problems) == (("b",), (f"{where}: {sentence}",))
+
+
 def test_the_service_is_named_in_the_documented_order(tmp_path):
     """OTEL_SERVICE_NAME, service.name of the resource attributes, pipeline, project name: the first that is there."""
     attributes = "host.name=h, service.name = my%20speech ,broken"
@@ -215,6 +252,10 @@ def test_a_folder_of_that_name_is_no_project(tmp_path):
         (
             "[tool.stageio]\nchecksum = true\n",
             "[tool.stageio] checksum in {} is True and not one of auto, sha256, stat, off; auto is used.",
+        ),
+        (
+            '[tool.stageio]\nredact = "password"\n',
+            "[tool.stageio] redact in {} is 'password' and not a list of patterns; it is passed over.",
         ),
         ("[tool.stageio]\npipeline = 7\n", "[tool.stageio] pipeline in {} is 7 and not text; it is passed over."),
         ("[project]\nname = []\n", "[project] name in {} is [] and not text; it is passed over."),

@@ -52,7 +52,7 @@ class Step:
         self._start = home.recorder.clock.now()
         self._before: Context = stages.current()
         self.span = self._begun()
-        self.own = trace.set_span_in_context(self.span, self._around())
+        self.own = stages.Own(trace.set_span_in_context(self.span, self._around()))
         self._token: Token[Step | None]
 
     def _around(self) -> Context:
@@ -115,9 +115,10 @@ class Step:
 
     def _leave(self) -> None:
         inside = _current.get() is self
-        if inside and contexts.get_current() is self.own and self._began_here():
+        # `current` gives way where the context is of a stage that has ended meanwhile.
+        if inside and stages.current() is self.own and self._began_here():
             contexts.attach(self._before)
-            stages.current()  # which gives way where it is of a stage that has ended meanwhile
+            stages.current()
         else:  # it may be current elsewhere, or come back by a detach
             stages.replace(self.own, self._before)
         if inside:

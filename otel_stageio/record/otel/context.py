@@ -65,7 +65,7 @@ class StageTrace:
         self.span = self.new_span(own, StageBook(recorder, limits))
         #: Inside its with block or decorator a stage is the parent of stages that are opened there.
         self.nests = False
-        self._own = Context()
+        self._own = Own()
         self._before = self._base = Context()
         self._ended = False
         #: Contexts that got this one's content when a stage or step ended.
@@ -89,7 +89,7 @@ class StageTrace:
         replace(self._own, self._before)
         for each in [heir() for heir in self._heirs.valuerefs()]:  # at once: other threads may add to them
             if each is not None:
-                replace(each, self.gives_back(each))
+                _refill(each, self.gives_back(each))
         if contexts.get_current() is self._own:
             contexts.attach(self._before)
         else:
@@ -139,6 +139,13 @@ class StageSpan(JournalSpan):
         return self._context
 
 
+class Own(Context):
+    """The context that a stage or step is current in."""
+
+    #: After its end: the one that it says the same as.
+    before: Context | None = None
+
+
 #: The stages that are open in this process, in the order in which they were opened.
 _open: dict[int, StageTrace] = {}
 
@@ -157,9 +164,14 @@ def current() -> Context:
 
 def _settled(context: Context) -> Context:
     """A context without the stages that are over. Somebody who sets a value in a stage's context makes a copy of it."""
-    while (stage := of(context)) is not None and (given_back := stage.gives_back(context)) is not context:
+    while True:
+        stage = of(context)
+        given_back = stage.gives_back(context) if stage is not None else context
+        if isinstance(context, Own) and context.before is not None:
+            given_back = context.before
+        if given_back is context:
+            return context
         context = given_back
-    return context
 
 
 def of(context: Context) -> StageTrace | None:
@@ -209,10 +221,15 @@ def _random(size: int) -> int:
     return int.from_bytes(os.urandom(size), "big") or 1
 
 
-def replace(own: Context, before: Context) -> None:
+def replace(own: Own, before: Context) -> None:
     """Make a context of ours what was there before, for good: the stage that is in that clears it up in its turn."""
-    _fill(own, before)
-    outer = of(before)
+    _refill(own, before)
+    own.before = before
+
+
+def _refill(own: Context, content: Context) -> None:
+    _fill(own, content)
+    outer = of(content)
     if outer is not None:
         outer.adopt(own)
 

@@ -8,23 +8,29 @@ import gc
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import permutations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry import baggage, context, trace
 
 from otel_stageio import StageIO, stage
 from otel_stageio.record.otel import context as stages
+from tests.journal.samples import unhurried
 from tests.record.otel.hosted import journal, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.record.conftest import Tell
 
 tracer = trace.get_tracer("a.library")
+#: Which of several.
+picks = st.integers(0, 3)
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +94,34 @@ def test_what_somebody_attaches_within_stages_is_kept_and_the_stages_go(tmp_path
         context.detach(token)
         assert current() is None
     assert baggage.get_all() == {}
+
+
+@unhurried
+@given(st.lists(st.tuples(st.sampled_from(["open", "nest", "end", "end in a thread", "step", "span", "leave"]), picks)))
+def test_stages_steps_and_spans_in_any_order(moves: list[tuple[str, int]]):
+    """However stages, steps and a library's spans overlap, no ended stage is current, and in the end nothing is."""
+    around, opens, ended, within = context.attach(context.Context()), [], [], []
+    with ThreadPoolExecutor(1) as pool, ExitStack() as last:
+        last.callback(context.detach, around)
+        for number, (move, pick) in enumerate(moves):
+            if move in {"open", "nest"}:
+                opens.append(opened(Path("job"), f"stage{number}", stage_number=number))
+                opens[-1]._trace.nests = move == "nest"
+            elif move == "leave" and within:
+                within.pop().__exit__(None, None, None)
+            elif move in {"end", "end in a thread"} and opens:
+                ended.append(opens.pop(pick % len(opens)))
+                pool.submit(ended[-1].finalize).result() if move != "end" else ended[-1].finalize()
+            elif move in {"step", "span"} and opens:
+                step = opens[pick % len(opens)].step("decode") if move == "step" else None
+                within.append(step or tracer.start_as_current_span("request"))
+                within[-1].__enter__()
+            assert current() not in [io.span for io in ended]
+        for io in opens:
+            io.finalize()
+        for each in reversed(within):
+            each.__exit__(None, None, None)
+        assert current() is None
 
 
 def test_a_stage_keeps_the_baggage_around_it(tmp_path: Path):
@@ -415,7 +449,7 @@ def test_ten_thousand_stages_leave_nothing_behind(tmp_path: Path, monkeypatch: p
     def run(times: int) -> int:
         for _ in range(times):
             io = opened(tmp_path)
-            with io.step("decode"), tracer.start_as_current_span("request"):
+            with tracer.start_as_current_span("request"):
                 io.get_stage_logger().debug("here")
             io.finalize()
         gc.collect()
