@@ -7,38 +7,37 @@ the Unix epoch. Source: opentelemetry-proto, logs/v1, trace/v1, common/v1, resou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias, Union
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, Union
 
 #: What an OTLP AnyValue can hold. Floats are finite, ints fit 64 bit, text has no lone surrogates: `record.values` sees
 #: to it. (Union because Python 3.10 cannot `|` a forward reference.)
 Value: TypeAlias = Union[bool, int, float, str, bytes, list["Value"], dict[str, "Value"], None]  # noqa: UP007
 Attributes: TypeAlias = Mapping[str, Value]
 
+_NONE: Attributes = MappingProxyType({})
+
 #: Has-remote bit of span and link flags, always set by us, and the bit that says the other end is another process.
 FLAGS_LOCAL = 0x100
 FLAGS_REMOTE = 0x300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class Resource(NamedTuple):
     """Who speaks: the attributes that every record of one writer shares."""
 
-    attributes: Attributes = field(default_factory=dict)
+    attributes: Attributes = _NONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(NamedTuple):
     """Which library speaks, and the version of what it writes."""
 
     name: str = ""
     version: str = ""
-    attributes: Attributes = field(default_factory=dict)
+    attributes: Attributes = _NONE
     schema_url: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogRecord:
+class LogRecord(NamedTuple):
     """A log record; with an `event_name`, an event."""
 
     time_unix_nano: int
@@ -46,46 +45,43 @@ class LogRecord:
     severity_text: str = ""
     event_name: str = ""
     body: Value = None
-    attributes: Attributes = field(default_factory=dict)
+    attributes: Attributes = _NONE
     trace_id: str = ""
     span_id: str = ""
     flags: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanEvent:
+class SpanEvent(NamedTuple):
     """Something that happened at one moment of a span."""
 
     time_unix_nano: int
     name: str
-    attributes: Attributes = field(default_factory=dict)
+    attributes: Attributes = _NONE
     dropped_attributes_count: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanLink:
+class SpanLink(NamedTuple):
     """A pointer from a span to another one."""
 
     trace_id: str
     span_id: str
-    attributes: Attributes = field(default_factory=dict)
+    attributes: Attributes = _NONE
     dropped_attributes_count: int = 0
     flags: int = FLAGS_LOCAL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(NamedTuple):
     """A span that ended. `kind` and `status_code` are OTLP's numbers (1 internal; 0 unset, 1 ok, 2 error)."""
 
     trace_id: str
     span_id: str
-    parent_span_id: str = ""
-    trace_state: str = ""
     name: str
-    kind: int = 1
     start_time_unix_nano: int
     end_time_unix_nano: int
-    attributes: Attributes = field(default_factory=dict)
+    parent_span_id: str = ""
+    trace_state: str = ""
+    kind: int = 1
+    attributes: Attributes = _NONE
     events: tuple[SpanEvent, ...] = ()
     links: tuple[SpanLink, ...] = ()
     status_code: int = 0
@@ -96,8 +92,7 @@ class Span:
     dropped_links_count: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """What one line of a journal file holds: records of one signal, and who wrote them."""
 
     records: tuple[LogRecord, ...] | tuple[Span, ...]

@@ -4,7 +4,6 @@ import ast
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,7 +138,7 @@ def test_words_may_be_written_in_capitals_and_with_blanks(tmp_path):
 def test_a_value_outside_its_list_becomes_a_problem(tmp_path, name, value, used, sentence):
     """A wrong value costs one sentence with variable, value and what is allowed; the default is used."""
     loaded = load(tmp_path, **{name: value})
-    assert loaded == replace(load(tmp_path), **used, problems=(sentence,))
+    assert loaded == load(tmp_path)._replace(**used, problems=(sentence,))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ looked into by `stage_folders` and `StageLayout.attempts` alone.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_stageio.errors import StageNameError, StageNumberError
 
@@ -39,8 +38,7 @@ _COUNT_DIGITS = 3
 _CONTROLS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageFolder:
+class StageFolder(NamedTuple):
     """A folder of the job whose name is a stage's: ``06_asr`` is `folder`, 6 `number`, asr `name`."""
 
     number: int
@@ -53,8 +51,7 @@ class StageFolder:
         return self.folder == _joined(self.number, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class JobLayout:
+class JobLayout(NamedTuple):
     """The places of a job."""
 
     root: Path
@@ -99,8 +96,7 @@ class JobLayout:
         return self.runs_dir / _counted(number)
 
 
-@dataclass(frozen=True, slots=True)
-class StageLayout:
+class StageLayout(NamedTuple):
     """The places of one stage."""
 
     job: JobLayout

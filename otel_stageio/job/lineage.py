@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
@@ -34,8 +33,7 @@ _NOTHING: Final = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49599
 _TELLING: Final = (LIFECYCLE, *(f'"eventName":"{name}"'.encode() for name in (names.OUTPUT, names.DIGEST)))
 
 
-@dataclass(frozen=True, slots=True)
-class Producer:
+class Producer(NamedTuple):
     """The attempt that made a file, and the span that stands for it (ids as hex text)."""
 
     stage: str

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from otel_stageio.job.layout import STAGEIO, check_name, check_number, folder_name, split_name, stage_folders
 from otel_stageio.journal import files
@@ -30,8 +29,7 @@ _PAUSE = 0.005
 _HIGHEST_GUESSED = 999
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
+class Resolved(NamedTuple):
     """A stage's number and name, and what decided on the number."""
 
     number: int

@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.job import identity, locks, runs, status
@@ -26,8 +25,7 @@ CACHE = "stages.json"
 LOCK_PATIENCE = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
+class _Known(NamedTuple):
     """A stage as it was when it was last looked at: its newest attempt, and size and time of that one's events."""
 
     print: tuple[int, int, int]
@@ -44,7 +42,7 @@ def update(job: JobLayout) -> None:
         before = _load_cache(job)
         now = look(job, before)
         if now != before:
-            made = {folder: {**asdict(of), "summary": asdict(of.summary)} for folder, of in now.items()}
+            made = {folder: {**of._asdict(), "summary": of.summary._asdict()} for folder, of in now.items()}
             files.replace(str(job.inner / CACHE), json.dumps(made).encode())
         document = compose(job, {folder: of.summary for folder, of in now.items()}, _standing(job))
         if document is not None:
@@ -99,7 +97,7 @@ def compose(job: JobLayout, stages: dict[str, Summary], before: dict[str, Any]) 
         return None
     return job_manifest.job_manifest(
         job_id=job_id,
-        run=asdict(run),
+        run=run._asdict(),
         stages=alive.items(),
         before=before,
         moved_on=[of for stage in alive.values() if stage.run > run.run and (of := _in_run(job, stage, run.run))],
@@ -113,7 +111,7 @@ def _in_run(job: JobLayout, newest: Summary, run: int) -> Summary | None:
         for attempt in reversed(stage.attempts()):
             known = status.read_summary(stage, attempt)
             if known is not None and known.run == run:
-                return replace(known, status=names.ABANDONED) if known.status == names.RUNNING else known
+                return known._replace(status=names.ABANDONED) if known.status == names.RUNNING else known
     return None
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.job import identity
@@ -29,8 +28,7 @@ RUN_JSON = "run.json"
 ROOT_SPAN = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(NamedTuple):
     """What run.json says. `pipeline_log` is relative to the job folder."""
 
     run: int
@@ -47,11 +45,10 @@ class Run:
 
 
 _OPTIONAL = {"trace_flags": 1, "trace_state": ""}
-_KEYS = tuple(Run.__dataclass_fields__)
+_KEYS = tuple(Run._fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Ids:
+class Ids(NamedTuple):
     """Where in a trace a run stands: its trace, and the span that its stages hang on. Hex text."""
 
     trace_id: str
@@ -149,7 +146,7 @@ def _begin(
         trace_flags=where.trace_flags,
         trace_state=where.trace_state,
     )
-    content = {RUN_JSON: f"{json.dumps(asdict(run), indent=2)}\n".encode()}
+    content = {RUN_JSON: f"{json.dumps(run._asdict(), indent=2)}\n".encode()}
     if incoming is None:
         content[TRACES] = encode.span_line(_root_span(run, shown, about), encode.tail(identity.SCOPE, about))
     return run if files.claim_filled_folder(str(job.run_dir(number)), content) else None

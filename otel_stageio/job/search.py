@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_stageio.job.layout import folder_name, split_name, stage_folders
 from otel_stageio.job.numbers import chosen_stage
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from otel_stageio.job.layout import JobLayout, StageFolder
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(NamedTuple):
     """The path to use, whether something is there, and every path that was looked at, in this order."""
 
     path: Path

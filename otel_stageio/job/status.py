@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from otel_stageio import conventions as names
@@ -61,9 +60,9 @@ def alive(known: Summary, lock: str, *, newest: bool = True) -> Summary:
     if known.status != names.RUNNING:
         return known
     if newest:
-        return replace(known, status=_liveness(known, lock))
+        return known._replace(status=_liveness(known, lock))
     here = known.host == os.uname().nodename  # then the newer one found the lock free
-    return replace(known, status=names.ABANDONED if here else names.LOST)
+    return known._replace(status=names.ABANDONED if here else names.LOST)
 
 
 def _liveness(known: Summary, lock: str) -> str:

@@ -82,6 +82,29 @@ def span_line(span_: Span, end: str) -> bytes:
     return f"{_SPANS_HEAD}{span(span_)}{end}".encode("ascii")
 
 
+def plain_log(severity: int, level: str) -> tuple[str, str]:
+    """What is around the time of a plain log record's line, up to its body: the first two parts of four.
+
+    ``first + time + second + text + third + uid + fourth`` is what `log_line` makes of a record with a text, the
+    attributes that `plain_attributes` was given and, last, ``log.record.uid``.
+    """
+    return (
+        f'{_LOGS_HEAD}{{"timeUnixNano":"',
+        f'","severityNumber":{severity},"severityText":{_text(level)},"body":{{"stringValue":',
+    )
+
+
+def plain_attributes(of: Attributes, uid: str) -> str:
+    """The third part: attributes, up to the value of the one that is called `uid`."""
+    return f'}},"attributes":[{pairs(of)},{{"key":{_text(uid)},"value":{{"stringValue":"'
+
+
+def plain_end(*, flags: int, trace_id: str, span_id: str, end: str) -> str:
+    """The fourth part: what comes after the uid, with `end` as `tail` made it."""
+    shown = f',"flags":{flags}' if flags else ""
+    return f'"}}}}]{shown},"traceId":"{trace_id}","spanId":"{span_id}"}}{end}'
+
+
 def log_record(record: LogRecord) -> str:
     """One LogRecord message; fields at their defaults are left out, as protobuf does, an empty body is there."""
     parts = [f'{{"timeUnixNano":"{record.time_unix_nano}"']

@@ -6,7 +6,6 @@ What was cut is marked: ``stageio.cut`` names each value that was shortened or l
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -52,8 +51,7 @@ def fit(record: LogRecord) -> LogRecord:
         if weight > level:
             cut[key] = _length(values[key], weight)
             values[key] = _cut(values[key], level)
-    bare = replace(
-        record,
+    bare = record._replace(
         severity_text=record.severity_text[:_LONGEST_NAME],
         event_name=record.event_name[:_LONGEST_NAME],
         body=values.pop(None),
@@ -62,7 +60,7 @@ def fit(record: LogRecord) -> LogRecord:
     attributes = {key: of for key, of in values.items() if key is not None}
     _leave_out(attributes, cut, RECORD_LIMIT - _MARK - len(encode.log_record(bare)))
     attributes[names.CUT] = _mark(cut)
-    return replace(bare, attributes=attributes)
+    return bare._replace(attributes=attributes)
 
 
 def fit_span(span: Span) -> Span:
@@ -76,13 +74,12 @@ def fit_span(span: Span) -> Span:
     room = RECORD_LIMIT // 2
     mark: dict[str, Value] = {names.CUT: weight}
     attributes, dropped = bounded(mark | _shortened(span.attributes) | mark, room)
-    events = [_light(replace(each, name=shorten(each.name, _LEAST)), room // 4) for each in span.events]
+    events = [_light(each._replace(name=shorten(each.name, _LEAST)), room // 4) for each in span.events]
     links = [_light(each, room // 8) for each in span.links]
     # The newest events and links, as the SDK keeps them.
     few = _fitting([len(encode.event(each)) for each in reversed(events)], room // 2)
     some = _fitting([len(encode.link(each)) for each in reversed(links)], room // 4)
-    return replace(
-        span,
+    return span._replace(
         name=shorten(span.name, _LEAST),
         status_message=shorten(span.status_message, _LEAST),
         trace_state=span.trace_state if len(span.trace_state) <= _LONGEST_STATE else "",
@@ -98,13 +95,12 @@ def fit_span(span: Span) -> Span:
 def _light(of: _Part, room: int) -> _Part:
     """An event or a link whose attributes weigh at most `room` bytes."""
     attributes, dropped = bounded(_shortened(of.attributes), room)
-    return replace(of, attributes=attributes, dropped_attributes_count=of.dropped_attributes_count + dropped)
+    return of._replace(attributes=attributes, dropped_attributes_count=of.dropped_attributes_count + dropped)
 
 
 def fit_scope(scope: Scope) -> Scope:
     """Give a scope back with so little of its texts and attributes that it fits beside the largest record."""
-    return replace(
-        scope,
+    return scope._replace(
         name=shorten(scope.name, _LEAST),
         version=shorten(scope.version, _LEAST),
         attributes=bounded(_shortened(scope.attributes), _LEAST)[0],

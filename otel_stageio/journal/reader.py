@@ -8,8 +8,7 @@ start of a line of its signal: a torn line with a whole one glued to it costs it
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_stageio.journal import decode
 from otel_stageio.journal.encode import LOGS_PREFIX, SPANS_PREFIX
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 _PREFIXES = (LOGS_PREFIX.encode(), SPANS_PREFIX.encode())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Piece(NamedTuple):
     """One line of a file as it was found: what it holds, where it ends, and whether something in it was lost."""
 
     lines: tuple[Line, ...]

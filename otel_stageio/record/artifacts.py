@@ -6,8 +6,7 @@ import itertools
 import os
 import re
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import attempt
@@ -61,8 +60,7 @@ _KINDS: Final = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "d
 Print = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
+class Described(NamedTuple):
     """A path as it is now. `print` is what a change would change; `later` is the digest that is still to be made."""
 
     attributes: dict[str, Value]
@@ -73,8 +71,7 @@ class Described:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class JobPaths:
+class JobPaths(NamedTuple):
     """Turns paths into what the manifest says: inside the job relative to it, others absolute."""
 
     roots: tuple[str, ...]

@@ -11,8 +11,7 @@ import io
 import os
 import stat
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_stageio.record.values import clean_text
 
@@ -40,8 +39,7 @@ _KINDS = {
 _SAID = {"fifo": "a FIFO", "char": "a character device", "block": "a block device"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Digest:
+class Digest(NamedTuple):
     """What is known of a content, and by which method.
 
     method   "sha256" (a file), "sha256-tree" (a folder, see `hash_tree`), "stat" (sizes and times, see `print_stat`),

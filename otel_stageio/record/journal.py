@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_stageio.errors import guard
 from otel_stageio.job.identity import SCOPE
 from otel_stageio.journal import encode, limits
 
@@ -30,7 +29,7 @@ class StageJournal:
 
     def log(self, file: files.AppendFile, record: LogRecord, scope: Scope | None) -> tuple[LogRecord, int]:
         """Write a log record, by `scope` where it is not ours; give it back as it stands there, and its bytes."""
-        end = self._tail(scope)
+        end = self.tail(scope)
         line = encode.log_line(record, end)
         if len(line) > limits.RECORD_LIMIT:
             record = limits.fit(record)
@@ -40,7 +39,7 @@ class StageJournal:
 
     def span(self, span: Span, scope: Scope | None = None) -> None:
         """Write a span that ended."""
-        self.write(self.places.traces, encode.span_line(limits.fit_span(span), self._tail(scope)))
+        self.write(self.places.traces, encode.span_line(limits.fit_span(span), self.tail(scope)))
 
     def text(self, line: str, *, pipeline: bool) -> None:
         """Append a line to stage.log, and with `pipeline` to the pipeline log."""
@@ -57,12 +56,15 @@ class StageJournal:
 
     def write(self, file: files.AppendFile, line: bytes) -> None:
         """Append a line to a file."""
-        with guard(lambda why: self._refused(f"cannot write {file.path}", why)):
+        try:
             file.write(line)
-            if self.closed:  # after the end each record opens its file for itself: stages of one process may be many
-                file.close()
+        except OSError as why:
+            self._refused(f"cannot write {file.path}", why)
+        if self.closed:  # after the end each record opens its file for itself: stages of one process may be many
+            file.close()
 
-    def _tail(self, scope: Scope | None) -> str:
+    def tail(self, scope: Scope | None = None) -> str:
+        """What ends a line."""
         if scope is None:
             return self._own
         # By its text, since its attributes make a scope unhashable; a program has few of them.

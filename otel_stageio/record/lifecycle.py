@@ -166,9 +166,9 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         exits.paid(self)
         self._recorder.sync()
         if self._saves:
-            self._recorder.rewrite_manifest(sync=True)
+            self._recorder.manifest.rewrite(sync=True)
         else:
-            self._recorder.remove_manifest()
+            self._recorder.manifest.remove()
         self._update_job()
 
     def _let_go(self) -> None:
@@ -235,4 +235,4 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         exits.paid(self)
         if self._saves:
             self._note_git(0, final=False)
-            self._recorder.rewrite_manifest()
+            self._recorder.manifest.rewrite()

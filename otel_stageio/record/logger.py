@@ -11,12 +11,13 @@ import operator
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_stageio.errors import SettingError, attempt
 
 if TYPE_CHECKING:
     from otel_stageio.record.handler import StageHandler
+    from otel_stageio.record.quick import QuickWay
     from otel_stageio.record.stage import StageIO
 
 #: stage.log has every level, also those that somebody put below DEBUG.
@@ -48,8 +49,22 @@ class StageLogger(logging.Logger):
         self.parent = parent or logging.getLogger()
         self.top: StageLogger = parent.top if parent else self
         self._children: dict[str, StageLogger] = {}
+        #: Takes plain records, where nobody else wants them.
+        self.quick: QuickWay | None = None
         self._key = os.urandom(8).hex()
         _known[self._key] = self
+
+    def debug(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log at DEBUG; see `logging.Logger.debug`."""
+        if kwargs or self.quick is None or not self.quick.take(logging.DEBUG, msg, args):
+            kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+            super().debug(msg, *args, **kwargs)
+
+    def info(self, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log at INFO; see `logging.Logger.info`."""
+        if kwargs or self.quick is None or not self.quick.take(logging.INFO, msg, args):
+            kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+            super().info(msg, *args, **kwargs)
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
         """Whether a level is taken; not cached, since logging clears the caches of the loggers in its table only."""

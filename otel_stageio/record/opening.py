@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StageRunningError
@@ -41,8 +40,7 @@ _instance = (os.getpid(), os.urandom(8).hex())
 _joined: set[tuple[str, int]] = set()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """What is asked for: a stage of a job, with what its arguments and the surroundings say."""
 
     text: str
@@ -61,8 +59,7 @@ class Request:
         return JobLayout(Path(os.path.abspath(self.root)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Opened(NamedTuple):
     """A stage that is open. `layout` and `log` give paths as the caller gave the job folder; `job` is absolute.
 
     Where nothing is written, `job` and `lock` are None.

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import guard
+from otel_stageio.journal import encode
 from otel_stageio.model import LogRecord
-from otel_stageio.record import exits
+from otel_stageio.record import exits, forks
 from otel_stageio.record.clock import Clock
 from otel_stageio.record.drift import Drift
 from otel_stageio.record.journal import StageJournal
+from otel_stageio.record.manifest_file import ManifestFile
 from otel_stageio.record.values import clean_text
-from otel_stageio.views import manifest, span, summary
+from otel_stageio.views import span, summary
 from otel_stageio.views.state import StageState
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 _LEVELS = {names.SEVERITY_INFO: "INFO", names.SEVERITY_WARN: "WARNING", names.SEVERITY_ERROR: "ERROR"}
 #: What is found out beside the calls, and so is no call, when it comes after the end.
 _FOUND = frozenset({names.DIGEST, names.GIT, names.STEP_FINISHED})
-_living: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
 class Recorder:
@@ -64,24 +64,27 @@ class Recorder:
         self.state = StageState()
         self.summary: Summary | None = None
         self.degraded: list[str] = []
+        self.manifest = ManifestFile(self)
         #: Called after a record that the manifest shows; the background thread waits for it.
         self.on_change: Callable[[], None] = _nothing
         self.owner = os.getpid()
         self._journal = StageJournal(places, resource, self._refuse) if places else None
         self._report = report
         self._reread = reread
-        self._lock = threading.RLock()
-        self._rewriting = threading.RLock()
+        self.lock = threading.RLock()
         self._depth = 0
         self._drift = Drift(places.events.path, places.logs.path) if places else Drift()
         #: The disk refused a record: this process then knows more than the journal does.
         self._refused = False
+        self._plain_end = encode.plain_end(
+            flags=flags, trace_id=trace_id, span_id=span_id, end=self._journal.tail() if self._journal else ""
+        )
         self._said: set[str] = set()
         self._common: dict[str, Value] = {}
         self._writer = os.urandom(6).hex()
         self._count = 0
         self._folding = guard(partial(self.trouble, "cannot keep a record for the manifest"))
-        _living.add(self)
+        forks.tell(self)
 
     # Records.
 
@@ -132,6 +135,31 @@ class Recorder:
             scope=scope,
         )
 
+    def plain_log(self, level: str, before: str) -> bool:
+        """Put a log record on record whose line is `before`, its sign, and what ends each plain line.
+
+        False, and nothing has happened, where it is not that simple: within a record, in a child by fork, without disk.
+        """
+        with self.lock:
+            if self._depth or self._common or self._journal is None:
+                return False
+            self._depth += 1
+            done = False
+            try:
+                self._count += 1
+                line = f"{before}{self._writer}-{self._count}{self._plain_end}".encode("ascii")
+                self._drift.written += len(line)
+                self._journal.write(self._journal.places.logs, line)
+                self.state.log_counts[level] += 1
+                done = True
+            finally:
+                self._depth -= 1
+                self._drift.stale |= not done
+        if exits.pending:
+            exits.settle()
+        self.on_change()
+        return True
+
     def span(self, span: Span, scope: Scope | None = None) -> None:
         """Put a span on record that ended within the stage, made by the library `scope`."""
         if self._journal:
@@ -146,7 +174,7 @@ class Recorder:
         **about: Any,
     ) -> None:
         try:
-            with self._lock:
+            with self.lock:
                 self._drift.stale |= self._depth > 0
                 self._depth += 1
                 done = False
@@ -200,7 +228,7 @@ class Recorder:
 
     def finish(self, attributes: dict[str, Value]) -> bool:
         """Write the stage's end and its span; False where it has ended already or this is a forked child."""
-        with exits.undisturbed(), self._lock:
+        with exits.undisturbed(), self.lock:
             if self.finished or not self.owned:
                 return False
             self._settle_fold()
@@ -233,12 +261,12 @@ class Recorder:
 
     def writes(self) -> bool:
         """Whether the calling thread, in a signal handler, has interrupted itself in the middle of a record."""
-        if not self._lock.acquire(blocking=False):
+        if not self.lock.acquire(blocking=False):
             return False
         try:
             return self._depth > 0
         finally:
-            self._lock.release()
+            self.lock.release()
 
     def _settle_fold(self) -> None:
         """Fold the journal anew where it may hold more than this process knows of, or in another order."""
@@ -250,11 +278,11 @@ class Recorder:
 
     def forking(self) -> None:
         """Prepare for a child by fork, which shares the journal."""
-        if self.owned and self._journal and not self._journal.closed and self._lock.acquire(timeout=1.0):
+        if self.owned and self._journal and not self._journal.closed and self.lock.acquire(timeout=1.0):
             try:
                 self._drift.forking()
             finally:
-                self._lock.release()
+                self.lock.release()
 
     # Trouble.
 
@@ -269,14 +297,14 @@ class Recorder:
 
     def trouble(self, what: str, why: BaseException | None = None) -> None:
         """Report trouble of our own, each kind once: one line on stderr, one entry in the manifest's ``degraded``."""
-        with self._lock:
+        with self.lock:
             if what in self._said:
                 return
             self._said.add(what)
         text = what if why is None else f"{what}: {type(why).__name__}: {why}"
         self._report(text)
         text = clean_text(text)
-        with self._lock:
+        with self.lock:
             record = self._record({}, name=names.DEGRADED, severity=names.SEVERITY_WARN, level="WARNING", body=text)
             refused: list[BaseException] = []
             with guard(refused.append):
@@ -287,27 +315,7 @@ class Recorder:
                 self.degraded.append(text)
         self.on_change()
 
-    # Views.
-
-    def dump_manifest(self) -> bytes:
-        """The manifest of this moment as the bytes of its file."""
-        with self._lock:
-            document = manifest.manifest(self.state, degraded=self.degraded)
-            # Of its own, so that nobody waits for the text of a long one: entries are replaced, never changed.
-            document = {key: of.copy() if isinstance(of, (dict, list)) else of for key, of in document.items()}
-        return manifest.dump(document)
-
-    def rewrite_manifest(self, *, sync: bool = False) -> None:
-        """Bring manifest.json up to date, if there is one and this process may write it."""
-        if self.places and self.owned:
-            with exits.undisturbed(), self._rewriting, guard(partial(self.trouble, "cannot write the manifest")):
-                self.places.write_manifest(self.dump_manifest, sync=sync)
-
-    def remove_manifest(self) -> None:
-        """Leave no manifest.json: the one that said running while the stage ran would say so for ever."""
-        if self.places and self.owned:
-            with exits.undisturbed(), self._rewriting, guard(partial(self.trouble, "cannot remove the manifest")):
-                self.places.remove_manifest()
+    # The end.
 
     def sync(self) -> None:
         """Have everything written so far put onto the disk."""
@@ -318,13 +326,13 @@ class Recorder:
     def close(self) -> None:
         """Give the descriptors back; a later record opens its file for itself."""
         if self._journal:
-            with self._lock:
+            with self.lock:
                 self._journal.close()
 
     def forked(self) -> None:
         """Become the recorder of a child by fork: a writer of its own, locks that no other thread holds."""
-        self._lock = threading.RLock()
-        self._rewriting = threading.RLock()
+        self.lock = threading.RLock()
+        self.manifest.forked()
         self._depth = 0
         self._writer = os.urandom(6).hex()
         self._count = 0
@@ -334,16 +342,3 @@ class Recorder:
 
 def _nothing() -> None:
     """Stand for a background thread that there is not."""
-
-
-def _forking() -> None:
-    for recorder in list(_living):
-        recorder.forking()
-
-
-def _forked() -> None:
-    for recorder in list(_living):
-        recorder.forked()
-
-
-os.register_at_fork(before=_forking, after_in_child=_forked)

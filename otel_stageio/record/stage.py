@@ -26,6 +26,7 @@ from otel_stageio.record.otel import awaiting, carrier, hosts, tracer
 from otel_stageio.record.otel.context import StageTrace
 from otel_stageio.record.otel.limits import SpanLimits
 from otel_stageio.record.provenance import GitProbe
+from otel_stageio.record.quick import QuickWay
 from otel_stageio.record.usage import UsageMeter
 from otel_stageio.record.values import clean_text
 
@@ -142,6 +143,7 @@ class StageIO(StageLifecycle):
         try:
             self._begin(incoming.problems)
             self._trace.enter(placed.context)
+            self._logger.quick = QuickWay(self._logger, handler, self._trace.context)
         except BaseException:  # interrupted: the stage can be opened again
             self._background.close()
             self._let_go()
@@ -201,9 +203,9 @@ class StageIO(StageLifecycle):
         opened = self._opened
         if opened.job is not None:
             self._recorder.write_line(ending.header(opened))
-            self._recorder.rewrite_manifest()
+            self._recorder.manifest.rewrite()
             if not self._tracks:  # nor one of an attempt before, which would pass for this one's
-                self._recorder.remove_manifest()
+                self._recorder.manifest.remove()
             self._update_job()
             self._background.start()
             self._recorder.on_change = self._changed
@@ -230,7 +232,7 @@ class StageIO(StageLifecycle):
             return None
         import json
 
-        document: dict[str, Any] = json.loads(self._recorder.dump_manifest())
+        document: dict[str, Any] = json.loads(self._recorder.manifest.dump())
         return document
 
     def __repr__(self) -> str:
@@ -256,8 +258,6 @@ def _with_arguments(
     found: surroundings.Settings, *, mode: str | None, capture: str | None, checksum: str | None
 ) -> surroundings.Settings:
     """The settings with the caller's arguments over them. Raises SettingError for one outside its list."""
-    from dataclasses import replace
-
     given: dict[str, Any] = {}
     if mode is not None:
         given["mode"] = surroundings.choice("mode", mode, surroundings.MODES)
@@ -265,4 +265,4 @@ def _with_arguments(
         given["capture"] = surroundings.choice("capture", capture, surroundings.CAPTURES)
     if checksum is not None:
         given["checksum"] = surroundings.choice("checksum", checksum, surroundings.CHECKSUMS)
-    return replace(found, **given) if given else found
+    return found._replace(**given) if given else found

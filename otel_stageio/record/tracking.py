@@ -6,9 +6,8 @@ import contextlib
 import glob
 import itertools
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import SettingError
@@ -33,8 +32,7 @@ _numbers = itertools.count(1)
 _NOT_WAITED = "the stage ended before it was computed"
 
 
-@dataclass(frozen=True, slots=True)
-class _Tracked:
+class _Tracked(NamedTuple):
     """What the end of the stage needs to know of an artifact to judge it again."""
 
     path: str

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,8 +29,7 @@ _UNESCAPED: Final = re.compile(r"(?<!\\)(\\+)(x[0-9a-f]{2}|u[0-9a-f]{4})")
 _HEAD: Final = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})\] \[([^]]*)\] \[([^]]*)\] ?(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedRecord:
+class ParsedRecord(NamedTuple):
     """A record read back from a log file; `time` is the local time as it stands there."""
 
     time: str

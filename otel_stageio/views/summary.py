@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
 
@@ -14,16 +13,15 @@ if TYPE_CHECKING:
 LIFECYCLE: Final = b'"eventName":"stageio.stage.'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(NamedTuple):
     """One attempt in a few words. `ended` is 0 while no end is on record; times are Unix nanoseconds."""
 
     stage: str
     stage_number: int
     attempt: int
     run: int
-    status: str = names.RUNNING
     started: int
+    status: str = names.RUNNING
     ended: int = 0
     #: The stage said success and something later said otherwise: a second finalize, an uncaught exception.
     contradicted: bool = False
@@ -47,8 +45,8 @@ def add(before: Summary | None, record: LogRecord) -> Summary | None:
         return before
     status = str(about[names.STATUS])
     if before.ended:
-        return replace(before, contradicted=before.contradicted or status != before.status)
-    return replace(before, status=status, ended=record.time_unix_nano)
+        return before._replace(contradicted=before.contradicted or status != before.status)
+    return before._replace(status=status, ended=record.time_unix_nano)
 
 
 def _started(record: LogRecord) -> Summary | None:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -133,12 +132,12 @@ def test_liveness(stage, known, monkeypatch, case, expected):
     monkeypatch.setattr(locks, "held", lambda _: held)
     then = time.time() - silent
     os.utime(stage.lock, (then, then))
-    assert status.alive(replace(known, **changes), str(stage.lock)).status == expected
+    assert status.alive(known._replace(**changes), str(stage.lock)).status == expected
 
 
 def test_former_attempt_of_another_host(stage, known):
     """A former attempt without an end is dead where its host is this one, and lost where it is another."""
-    elsewhere = replace(known, host="elsewhere")
+    elsewhere = known._replace(host="elsewhere")
     actual = [status.alive(each, str(stage.lock), newest=False).status for each in (known, elsewhere)]
     assert actual == ["abandoned", "lost"]
 
@@ -146,7 +145,7 @@ def test_former_attempt_of_another_host(stage, known):
 def test_lock_that_is_gone(stage, known, monkeypatch):
     """Without its lock file a stage of this host is dead, one of another host lost."""
     stage.lock.unlink()
-    elsewhere = replace(known, host="elsewhere")
+    elsewhere = known._replace(host="elsewhere")
     actual = [status.alive(each, str(stage.lock)).status for each in (known, elsewhere)]
     assert actual == ["abandoned", "lost"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
@@ -120,4 +119,4 @@ def line(body: str = "hello", **about: str) -> bytes:
 
 def with_attributes(record: LogRecord, more: dict[str, Value]) -> LogRecord:
     """The record with more attributes."""
-    return replace(record, attributes={**record.attributes, **more})
+    return record._replace(attributes={**record.attributes, **more})

@@ -165,8 +165,8 @@ def test_recorder_without_places(silent):
     assert silent.finish({names.STATUS: "success"})
     assert (silent.state.status, silent.state.log_counts["INFO"]) == ("success", 1)
     assert not silent.finish({names.STATUS: "failed"})
-    silent.rewrite_manifest()
-    silent.remove_manifest()
+    silent.manifest.rewrite()
+    silent.manifest.remove()
     silent.sync()
     silent.close()
     assert silent.said == []
@@ -414,7 +414,7 @@ def test_child_does_not_touch_the_manifest(io):
         try:
             io.add_warning("child")
             io.refresh()
-            io._recorder.remove_manifest()
+            io._recorder.manifest.remove()
             told = io._recorder.finish({names.STATUS: "success"})
             os._exit(1 if told else 0)
         finally:
@@ -438,7 +438,7 @@ def test_nobody_waits_for_a_manifest_to_be_formatted(io, monkeypatch):
         return plain(document)
 
     monkeypatch.setattr(manifest_view, "dump", slow)
-    thread = threading.Thread(target=io._recorder.rewrite_manifest)
+    thread = threading.Thread(target=io._recorder.manifest.rewrite)
     thread.start()
     assert formatting.wait(10)
     io.set_config({"key": 1})

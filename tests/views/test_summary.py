@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from otel_stageio import conventions as names
@@ -50,7 +48,7 @@ def test_an_end(status, succeeded):
     w.start(JOB_STAGES=["ingest", "asr"])
     w.finish(status)
     known = summed(w)
-    assert known == replace(STARTED, status=status, ended=BEGAN + SECOND)
+    assert known == STARTED._replace(status=status, ended=BEGAN + SECOND)
     assert known.succeeded == succeeded
 
 
@@ -65,7 +63,7 @@ def test_the_first_end_decides(later, contradicted):
     for status in later:
         w.finish(status, LATE="finalize")
     known = summed(w)
-    assert known == replace(STARTED, status="success", ended=BEGAN + SECOND, contradicted=contradicted)
+    assert known == STARTED._replace(status="success", ended=BEGAN + SECOND, contradicted=contradicted)
     assert known.succeeded != contradicted
 
 
@@ -100,7 +98,7 @@ def test_a_start_that_says_nothing_is_none():
     w = Writer()
     w.start(STAGE_NUMBER="six")
     w.start(JOB_STAGES=["ingest", "asr"])
-    assert summed(w) == replace(STARTED, started=BEGAN + SECOND)
+    assert summed(w) == STARTED._replace(started=BEGAN + SECOND)
 
 
 def test_what_is_not_known_is_empty():
@@ -108,7 +106,7 @@ def test_what_is_not_known_is_empty():
     w = Writer()
     w.start(HOST_NAME=None, BOOT_ID=None, PROCESS_PID=None, JOB_STAGES="ingest")
     w.event(names.FINISHED)
-    assert summed(w) == replace(STARTED, host="", boot_id="", pid=0, declared=())
+    assert summed(w) == STARTED._replace(host="", boot_id="", pid=0, declared=())
 
 
 def test_lifecycle_lines_are_told_by_their_bytes():

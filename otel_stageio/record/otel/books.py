@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 _OK = trace.StatusCode.OK.value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
+class Beginning(NamedTuple):
     """What is known of a span when it starts."""
 
     name: str

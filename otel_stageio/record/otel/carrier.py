@@ -7,8 +7,7 @@ Carriers".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opentelemetry import trace
 
@@ -40,8 +39,7 @@ _MOST_ENTRIES: Final = 180
 _LONGEST_ENTRY: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """Where a stage is called: the context that it hangs on, the span in it that is its parent, if there is one."""
 
     context: Context

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from otel_stageio.record.otel.hosts import Host
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """A stage's span, what it hangs on, and what the program's own tracer made for it."""
 
     own: trace.SpanContext

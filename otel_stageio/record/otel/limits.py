@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio.errors import attempt
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 _COUNT: Final = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanLimits:
+class SpanLimits(NamedTuple):
     """Counts, and the characters of a text value; None is no limit."""
 
     attributes: int | None = _COUNT

@@ -13,9 +13,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry import _logs as api
 from opentelemetry import trace
@@ -63,8 +62,7 @@ _NUMBERS: Final = {
 _SPELLED: Final = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Emitted:
+class Emitted(NamedTuple):
     """A record as its library gave it: any of it may be missing, or be anything."""
 
     context: Any
@@ -82,11 +80,11 @@ class Emitted:
 
 def emitted(record: object) -> Emitted:
     """What a LogRecord says, of the API or of any SDK."""
-    return Emitted(**{name: getattr(record, name, None) for name in Emitted.__slots__})
+    return Emitted(**{name: getattr(record, name, None) for name in Emitted._fields})
 
 
 def _given(fields: Mapping[str, Any]) -> Emitted:
-    return Emitted(**{name: fields.get(name) for name in Emitted.__slots__})
+    return Emitted(**{name: fields.get(name) for name in Emitted._fields})
 
 
 def keep(told: Emitted, scope: Scope) -> None:

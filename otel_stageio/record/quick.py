@@ -1,0 +1,132 @@
+"""The quick way of a plain log record: a text with arguments of simple types, which nobody but us takes.
+
+Most records are such: ``logger.info("segment %d done", 7)`` in a program that has no handler of its own on root. Their
+lines are put together from what is known of the place that logs, without a LogRecord; byte for byte they are what
+`StageHandler` writes, which takes every other record.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from json.encoder import encode_basestring_ascii as _json
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as contexts
+
+from otel_stageio import conventions as names
+from otel_stageio.journal import encode
+from otel_stageio.record.exceptions import said
+from otel_stageio.views import logline
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from opentelemetry.context import Context
+
+    from otel_stageio.model import Value
+    from otel_stageio.record.handler import StageHandler
+    from otel_stageio.record.logger import StageLogger
+
+#: Their names, and what the journal says of them. From WARNING up a record is on the span, too.
+_LEVELS: Final = {
+    logging.DEBUG: ("DEBUG", names.SEVERITY_DEBUG),
+    logging.INFO: ("INFO", names.SEVERITY_INFO),
+}
+#: What formats itself, calling nobody's code.
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+#: Characters; longer ones may have to be cut.
+_LONGEST: Final = 10_000
+#: Places that are remembered: a program that makes code as it runs has no end of them.
+_MOST_SITES: Final = 4096
+_MAIN: Final = "MainThread"
+#: What an instrumentation of logging puts something else in the place of.
+_UNTOUCHED: Final = (logging.Logger.callHandlers, logging.Logger.makeRecord, logging.Logger._log)  # noqa: SLF001 - to see it changed
+
+
+class QuickWay:
+    """Writes plain records of one stage's own logger. Thread-safe."""
+
+    def __init__(self, logger: StageLogger, handler: StageHandler, own: Context) -> None:
+        """Write what `logger` is told as `handler` would; in the context `own` the stage's span is the current one."""
+        self._logger = logger
+        self._handler = handler
+        self._recorder = handler.recorder
+        self._own = own
+        self._clock = logline.LineClock()
+        tag = logline.tag(handler.stage)
+        self._ways = {
+            level: (name, f"] [{tag}] [{name}] ", *encode.plain_log(severity, name))
+            for level, (name, severity) in _LEVELS.items()
+        }
+        #: The encoded attributes of each place that logs. The code object is kept, so that its id stays its own.
+        self._sites: dict[tuple[int, int], tuple[CodeType, str]] = {}
+
+    def take(self, level: int, message: object, arguments: tuple[Any, ...]) -> bool:
+        """Record a message of the caller's caller if it is plain; else give False, and nothing has happened."""
+        context = contexts.get_current()
+        if (context and context is not self._own) or type(message) is not str or self._others(level):
+            return False
+        if arguments:
+            for each in arguments:
+                if type(each) not in _PLAIN:
+                    return False
+            try:
+                message = message % arguments
+            except (TypeError, ValueError):
+                return False
+        if len(message) > _LONGEST or not message.isprintable() or "\\" in message:
+            return False
+        name, shown, first, second = self._ways[level]
+        frame = sys._getframe(2)  # noqa: SLF001 - as logging does
+        recorder = self._recorder
+        at = recorder.clock.now()
+        if not recorder.plain_log(
+            name, f"{first}{at}{second}{_json(message)}{self._site(frame.f_code, frame.f_lineno)}"
+        ):
+            return False
+        line = f"[{self._clock.text(at)}{shown}{message}"
+        recorder.write_line(line, pipeline=level >= logging.INFO)
+        console = self._handler.console
+        if console is not None and level >= console.level:
+            console.write(line, level)
+        return True
+
+    def _others(self, level: int) -> bool:
+        """Whether anybody else may want to see a record, or to change it."""
+        logger, kind = self._logger, logging.Logger
+        return bool(
+            logger.disabled
+            or logger.filters
+            or len(logger.handlers) != 1
+            or self._handler.filters
+            or logger.manager.disable >= level
+            or (logging.root.handlers and logger.host_asks(level))
+            or logger.level > level
+            or logging.getLogRecordFactory() is not logging.LogRecord
+            or (kind.callHandlers, kind.makeRecord, kind._log) != _UNTOUCHED  # noqa: SLF001 - as above
+        )
+
+    def _site(self, code: CodeType, line: int) -> str:
+        """The encoded attributes of a place that logs, up to the record's own sign."""
+        key = (id(code), line)
+        known = self._sites.get(key)
+        if known is None:
+            if len(self._sites) >= _MOST_SITES:
+                self._sites.clear()
+            known = self._sites[key] = (code, encode.plain_attributes(_attributes(code, line), names.LOG_RECORD_UID))
+        thread = threading.current_thread().name
+        if thread == _MAIN:
+            return known[1]
+        return encode.plain_attributes(
+            {**_attributes(code, line), names.THREAD_NAME: said(thread)}, names.LOG_RECORD_UID
+        )
+
+
+def _attributes(code: CodeType, line: int) -> dict[str, Value]:
+    return {
+        names.CODE_FILE_PATH: said(code.co_filename),
+        names.CODE_LINE_NUMBER: line,
+        names.CODE_FUNCTION_NAME: said(code.co_name),
+    }
