@@ -133,7 +133,7 @@ def load(
     return Settings(
         job_dir=variables.text("STAGEIO_JOB_DIR") or variables.text("OUTPUT_DIR"),
         mode=variables.choice("STAGEIO_MODE", MODES, "auto"),
-        run=variables.text("STAGEIO_RUN"),
+        run=_clean((variables.text("STAGEIO_RUN") or "").strip()) or None,
         stages=stages,
         stages_source=stages_source,
         console=variables.choice("STAGEIO_CONSOLE", CONSOLES, "auto"),
@@ -144,7 +144,7 @@ def load(
         sigterm=variables.choice("STAGEIO_SIGTERM", _SWITCH, "on") == "on",
         tracer=variables.choice("STAGEIO_TRACER", _SWITCH, "on") == "on",
         redact=(*project.redact(), *variables.redact()),
-        service_name=(
+        service_name=_clean(
             variables.text("OTEL_SERVICE_NAME")
             or _resource_service_name(variables.text("OTEL_RESOURCE_ATTRIBUTES"))
             or project.pipeline()
@@ -153,6 +153,11 @@ def load(
         ),
         problems=tuple(problems),
     )
+
+
+def _clean(text: str) -> str:
+    """Text without what is no Unicode, which a variable may hold, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _listed(allowed: tuple[str, ...]) -> str:

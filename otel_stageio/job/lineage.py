@@ -33,6 +33,10 @@ _NOTHING: Final = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49599
 _TELLING: Final = (LIFECYCLE, *(f'"eventName":"{name}"'.encode() for name in (names.OUTPUT, names.DIGEST)))
 
 
+#: Attempts of one stage that are looked at; each costs a reading of its journal.
+_MOST_ATTEMPTS: Final = 20
+
+
 class Producer(NamedTuple):
     """The attempt that made a file, and the span that stands for it (ids as hex text)."""
 
@@ -73,7 +77,7 @@ class Lineage:
         """The attempt that tracked an artifact as output, of several the one that started last; None where none did.
 
         It is known by `path` as manifests show it, else by `checksum` (``sha256:<hex>``), unless it is empty: `size`
-        is in bytes, None where it is not known. The newest attempt of each other stage counts, however it ended. What
+        is in bytes, None where it is not known. Of each other stage the newest attempts count, however they ended. What
         a stage tracks while this is called may be missed; what it had tracked before is found.
 
         Raises OSError where the job folder cannot be read; what of a stage cannot be is passed over.
@@ -111,9 +115,11 @@ class Lineage:
                 found = _look_at(StageLayout(self._job, folder.number, folder.name), self._known.get(ours))
                 if found is not None:
                     known[ours] = found
-        outputs = sorted((each.outputs for each in known.values()), key=lambda of: of.started, reverse=True)
-        self._known, self._outputs = known, tuple(outputs)
-        self._running = tuple(of for of in outputs if isinstance(of, _Journal) and not of.ended)
+        outputs = [of for each in known.values() for of in each.outputs]
+        self._known = known
+        self._outputs = tuple(sorted(outputs, key=lambda of: of.started, reverse=True))
+        newest = (each.outputs[0] for each in known.values())
+        self._running = tuple(of for of in newest if isinstance(of, _Journal) and not of.ended)
 
 
 class _Outputs:
@@ -178,11 +184,15 @@ class _Known(NamedTuple):
     """A stage as it was when it was last read, and what it then had."""
 
     print: tuple[int, _Print, _Print]
-    outputs: _Outputs
+    #: Of its attempts, the newest first; never none.
+    outputs: tuple[_Outputs, ...]
 
 
 def _look_at(stage: StageLayout, before: _Known | None) -> _Known | None:
-    """The newest attempt of a stage that left a start on record. Raises OSError."""
+    """The attempts of a stage that left a start on record. Raises OSError.
+
+    Not the newest alone: a stage that is started again and finds its work done tracks nothing, or is skipped.
+    """
     attempts = stage.attempts()
     if not attempts:
         return None
@@ -193,17 +203,17 @@ def _look_at(stage: StageLayout, before: _Known | None) -> _Known | None:
     )
     if before is not None and before.print == seen:
         return before
-    known = before.outputs if before is not None else None
-    for attempt in reversed(attempts):
+    followed = {of.path: of for of in (before.outputs if before else ()) if isinstance(of, _Journal)}
+    found: list[_Outputs] = []
+    for attempt in reversed(attempts[-_MOST_ATTEMPTS:]):
         path = str(stage.attempt_dir(attempt) / EVENTS)
-        followed = known if isinstance(known, _Journal) and known.path == path else None
-        outputs = followed or _from_manifest(stage, attempt, path) or _Journal(path, stage, attempt)
+        outputs = followed.get(path) or _from_manifest(stage, attempt, path) or _Journal(path, stage, attempt)
         if isinstance(outputs, _Journal):
             with contextlib.suppress(FileNotFoundError):
                 outputs.read_on()
         if outputs.producer is not None:
-            return _Known(seen, outputs)
-    return None
+            found.append(outputs)
+    return _Known(seen, tuple(found)) if found else None
 
 
 def _from_manifest(stage: StageLayout, attempt: int, journal: str) -> _Outputs | None:

@@ -14,7 +14,7 @@ from otel_stageio.journal import encode
 from otel_stageio.model import SpanEvent, SpanLink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from otel_stageio.model import Attributes, LogRecord, Scope, Span, Value
 
@@ -22,6 +22,8 @@ _Part = TypeVar("_Part", SpanEvent, SpanLink)
 
 #: Bytes of one encoded record, scope and resource not counted.
 RECORD_LIMIT: Final = 480 * 1024
+#: Bytes of attributes that are recorded in parts; the other half of a record's room is for what is around them.
+_PART: Final = RECORD_LIMIT // 2
 #: No value is cut below this; a record with too many values for that loses whole attributes, the heaviest first.
 _LEAST: Final = 4096
 #: Bytes of the mark.
@@ -61,6 +63,20 @@ def fit(record: LogRecord) -> LogRecord:
     _leave_out(attributes, cut, RECORD_LIMIT - _MARK - len(encode.log_record(bare)))
     attributes[names.CUT] = _mark(cut)
     return bare._replace(attributes=attributes)
+
+
+def parts(of: dict[str, Value]) -> Iterator[dict[str, Value]]:
+    """Attributes in as many parts as it takes for each to fit in a record; mostly it is one."""
+    part: dict[str, Value] = {}
+    room = _PART
+    for key, each in of.items():
+        weight = len(encode.value(each)) + len(encode.value(key))
+        if part and weight > room:
+            yield part
+            part, room = {}, _PART
+        part[key] = each
+        room -= weight
+    yield part
 
 
 def fit_span(span: Span) -> Span:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import stat
@@ -35,26 +34,6 @@ _GIVEN: Final = re.compile(r"sha256:[0-9a-f]{64}", re.IGNORECASE)
 _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*"
 #: Also in the chains of fsspec: ``simplecache::s3://bucket/file``.
 _REMOTE: Final = re.compile(rf"(?:{_SCHEME}::)*{_SCHEME}://")
-#: Up to an @ before the first slash; or, where a colon comes first and no port after it, up to any @: a password may
-#: hold a slash that its writer forgot to escape.
-_USERINFO: Final = rf"((?:^|::){_SCHEME}://)(?:[^/?#]*@|[^/?#@:\[]*:(?!:|[0-9]*(?:[/?#]|$))[^@]*@)"
-#: Here the part before the @ is no user: it names the container.
-_CONTAINERS: Final = re.compile(rf"(?:{_SCHEME}::)*(?:abfss?|wasbs?)://[^/?#@:]*@", re.IGNORECASE)
-_PARAMETER: Final = r"([?&#;])([^=&#;]+)=([^&#;]*)"
-_WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
-#: Words of a parameter's name that make its value a secret; as whole words, since "author" and "keyword" are none.
-_SECRET_WORDS: Final = frozenset(
-    {
-        *("sig", "signature", "token", "jwt", "sas", "bearer", "auth", "authorization", "credential", "credentials"),
-        *("secret", "password", "passwd", "passphrase", "passcode", "pwd", "pass"),
-        *("apikey", "accesskey", "accountkey", "secretkey", "accesstoken", "authtoken", "sessionid"),
-    }
-)
-#: Words that do so together, as in X-Api-Key and AWSAccessKeyId.
-_SECRET_PAIRS: Final = frozenset(
-    {("session", "id"), ("access", "id"), *((kind, "key") for kind in ("api", "access", "account", "private"))}
-    | {(kind, "key") for kind in ("secret", "shared", "signing", "subscription")}
-)
 _KINDS: Final = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
 Print = tuple[int, int, int, int]
@@ -108,14 +87,15 @@ def print_of(found: os.stat_result) -> Print:
     return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def describe(path: object, *, job: JobPaths, policy: str) -> Described:
+def describe(path: object, *, job: JobPaths, policy: str, address: Callable[[str], str]) -> Described:
     """Describe a file, a folder, a missing path or a remote address. Never raises for what is found on disk.
 
-    `path` is text, bytes or a path object; `policy` one of `POLICIES` or ``sha256:<hex>``.
+    `path` is text, bytes or a path object; `policy` one of `POLICIES` or ``sha256:<hex>``; `address` takes the secrets
+    out of a remote address.
     """
     text = path_text(path)
     if is_remote(text):
-        return _remote(text, policy)
+        return _remote(address(text), policy)
     absolute = absolute_path(text)
     shown = job.shown(absolute)
     attributes: dict[str, Value] = {names.FILE_PATH: clean_text(shown)}
@@ -164,21 +144,11 @@ def path_text(path: object) -> str:
     return attempt(lambda: os.fsdecode(os.fspath(path)), lambda _: address or said(path))
 
 
-def _remote(text: str, policy: str) -> Described:
-    address = text if _CONTAINERS.match(text) else re.sub(_USERINFO, r"\1", text)
-    address = re.sub(_PARAMETER, _without_secret, address)
+def _remote(address: str, policy: str) -> Described:
     attributes: dict[str, Value] = {names.FILE_PATH: clean_text(address), names.ARTIFACT_KIND: "remote"}
     if _GIVEN.fullmatch(policy):
         attributes.update(digest_attributes(Digest(method="given", value=policy.lower())))
     return Described(attributes=attributes, path=address, kind="remote")
-
-
-def _without_secret(found: re.Match[str]) -> str:
-    before, name, value = found.groups()
-    words = [word.lower() for word in re.findall(_WORDS, name)]
-    secret = name.lower() == "key" or not _SECRET_WORDS.isdisjoint(words)
-    secret = secret or not _SECRET_PAIRS.isdisjoint(itertools.pairwise(words))
-    return f"{before}{name}={'REDACTED' if secret else value}"
 
 
 def _file(attributes: dict[str, Value], path: str, size: int, state: Print, policy: str) -> Described:

@@ -145,7 +145,9 @@ class StageHandler(logging.Handler):
         The line has `shown` for the `message`, and `exception` below it. `name` is the event name that the library
         `scope` gave the record. `attributes` may be added to.
         """
-        recorder = self.recorder
+        recorder, redactor = self.recorder, self.recorder.redactor
+        message, shown, exception = redactor.value("", message), redactor.text(shown), redactor.text(exception)
+        attributes = dict(redactor.attributes(attributes))
         step = steps.path(recorder)
         tag = self._tag
         if step:

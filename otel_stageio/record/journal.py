@@ -43,10 +43,10 @@ class StageJournal:
 
     def text(self, line: str, *, pipeline: bool) -> None:
         """Append a line to stage.log, and with `pipeline` to the pipeline log."""
-        text = f"{line}\n".encode("utf-8", "backslashreplace")
-        self.write(self.places.stage_log, text)
-        if pipeline:
-            self.write(self.places.pipeline_log, text)
+        data = f"{line}\n".encode("utf-8", "backslashreplace")
+        places = self.places
+        for file in (places.stage_log, places.pipeline_log) if pipeline else (places.stage_log,):
+            self.write(file, data)
 
     def insist(self, record: LogRecord) -> None:
         """Write an event of our own trouble. Raises OSError: the manifest alone can tell it then."""

@@ -118,7 +118,8 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         )
         if recorder.owned and not recorder.finished:
             self._wind_up(waits=status == names.SUCCESS)
-            if recorder.finish({**about, **self._measured()}):
+            hidden: dict[str, Value] = {names.REDACTED_COUNT: n} if (n := recorder.redactor.count) else {}
+            if recorder.finish({**about, **self._measured(), **hidden}):
                 self._saves = save
                 self._leave_trace()
                 self._close()
@@ -146,6 +147,7 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
     def _leave_trace(self) -> None:
         with self._troubled("cannot leave the trace"):
             self._trace.leave()
+        with self._troubled("the program's tracer provider did not take the stage's span"):
             made = span.span(self._recorder.state)
             if self._trace.host_span is not None and made is not None:
                 hosts.project(made, self._trace.host_span, self._trace.limits)

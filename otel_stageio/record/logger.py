@@ -199,10 +199,12 @@ def _new_console_logger(name: str) -> StageLogger:
     from otel_stageio.record.console import Console
     from otel_stageio.record.handler import StageHandler
     from otel_stageio.record.recorder import Recorder
+    from otel_stageio.record.redaction import Redactor
 
     found = settings.load()
+    redactor = Redactor(found.redact, settings.environment())
     console = Console(found.console, no_color=not found.color)
-    recorder = Recorder(None, trace_id="", span_id="", resource=Resource(), report=console.report)
+    recorder = Recorder(None, trace_id="", span_id="", resource=Resource(), report=console.report, redactor=redactor)
     return make_logger(name, StageHandler(recorder, stage=name, console=console))
 
 

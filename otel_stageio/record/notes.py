@@ -6,19 +6,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from otel_stageio import conventions as names
-from otel_stageio.journal import encode, limits
+from otel_stageio.journal import limits
 from otel_stageio.record import exceptions
 from otel_stageio.record.core import StageCore
 from otel_stageio.record.exceptions import said
 from otel_stageio.record.values import mapping, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from otel_stageio.model import Value
-
-#: Encoded bytes of one configuration event; the other half of a line's room is for what is around it.
-_PART = limits.RECORD_LIMIT // 2
 
 
 class StageNotes(StageCore):
@@ -27,7 +22,7 @@ class StageNotes(StageCore):
     def set_config(self, config: object) -> None:
         """Add configuration: a mapping, Namespace, dataclass, pydantic or OmegaConf object; a later value wins."""
         with self._troubled("cannot record the configuration"):
-            for part in _parts({names.CONFIG_KEY + key: of for key, of in mapping(config).items()}):
+            for part in limits.parts({names.CONFIG_KEY + key: of for key, of in mapping(config).items()}):
                 self._recorder.event(names.CONFIG, part, call="set_config")
 
     def add_config(self, key: str, value: object) -> None:
@@ -101,17 +96,3 @@ class StageNotes(StageCore):
                 func=function,
             )
         )
-
-
-def _parts(of: dict[str, Value]) -> Iterator[dict[str, Value]]:
-    """A configuration in as many parts as it takes for each to fit in a line; mostly it is one."""
-    part: dict[str, Value] = {}
-    room = _PART
-    for key, each in of.items():
-        weight = len(encode.value(each)) + len(encode.value(key))
-        if part and weight > room:
-            yield part
-            part, room = {}, _PART
-        part[key] = each
-        room -= weight
-    yield part

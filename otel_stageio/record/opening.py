@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from otel_stageio.record.otel.carrier import Incoming
     from otel_stageio.record.otel.entry import Entry
     from otel_stageio.record.otel.hosts import Host
+    from otel_stageio.record.redaction import Redactor
     from otel_stageio.settings import Settings
 
 #: One for each process: tells the records of two processes of one service apart.
@@ -51,6 +52,7 @@ class Request(NamedTuple):
     settings: Settings
     report: Callable[[str], None]
     incoming: Incoming
+    redactor: Redactor
     host: Host | None = None
 
     @property
@@ -101,6 +103,7 @@ def _recorder(
         flags=int(placed.own.trace_flags),
         resource=resource,
         report=request.report,
+        redactor=request.redactor,
         reread=reread,
     )
 

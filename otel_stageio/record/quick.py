@@ -21,11 +21,11 @@ from otel_stageio.record.exceptions import said
 from otel_stageio.views import logline
 
 if TYPE_CHECKING:
-    from types import CodeType
+    from types import CodeType, FrameType
 
     from opentelemetry.context import Context
 
-    from otel_stageio.model import Value
+    from otel_stageio.model import Attributes, Value
     from otel_stageio.record.handler import StageHandler
     from otel_stageio.record.logger import StageLogger
 
@@ -41,8 +41,11 @@ _LONGEST: Final = 10_000
 #: Places that are remembered: a program that makes code as it runs has no end of them.
 _MOST_SITES: Final = 4096
 _MAIN: Final = "MainThread"
-#: What an instrumentation of logging puts something else in the place of.
-_UNTOUCHED: Final = (logging.Logger.callHandlers, logging.Logger.makeRecord, logging.Logger._log)  # noqa: SLF001 - to see it changed
+# By short names, since each is asked for with every record. The last two are what an instrumentation of logging puts
+# something else in the place of.
+_root, _manager, _factory = logging.root, logging.root.manager, logging.getLogRecordFactory
+_Logger, _LogRecord = logging.Logger, logging.LogRecord
+_call_handlers, _make_record = logging.Logger.callHandlers, logging.Logger.makeRecord
 
 
 class QuickWay:
@@ -78,13 +81,12 @@ class QuickWay:
                 return False
         if len(message) > _LONGEST or not message.isprintable() or "\\" in message:
             return False
-        name, shown, first, second = self._ways[level]
-        frame = sys._getframe(2)  # noqa: SLF001 - as logging does
         recorder = self._recorder
+        name, shown, first, second = self._ways[level]
+        message = recorder.redactor.text(message)
+        frame = sys._getframe(2)  # noqa: SLF001 - as logging does
         at = recorder.clock.now()
-        if not recorder.plain_log(
-            name, f"{first}{at}{second}{_json(message)}{self._site(frame.f_code, frame.f_lineno)}"
-        ):
+        if not recorder.plain_log(name, f"{first}{at}{second}{_json(message)}{self._site(frame)}"):
             return False
         line = f"[{self._clock.text(at)}{shown}{message}"
         recorder.write_line(line, pipeline=level >= logging.INFO)
@@ -95,38 +97,41 @@ class QuickWay:
 
     def _others(self, level: int) -> bool:
         """Whether anybody else may want to see a record, or to change it."""
-        logger, kind = self._logger, logging.Logger
+        logger = self._logger
         return bool(
             logger.disabled
             or logger.filters
             or len(logger.handlers) != 1
             or self._handler.filters
-            or logger.manager.disable >= level
-            or (logging.root.handlers and logger.host_asks(level))
+            or _manager.disable >= level
+            or (_root.handlers and logger.host_asks(level))
             or logger.level > level
-            or logging.getLogRecordFactory() is not logging.LogRecord
-            or (kind.callHandlers, kind.makeRecord, kind._log) != _UNTOUCHED  # noqa: SLF001 - as above
+            or _factory() is not _LogRecord
+            or _Logger.callHandlers is not _call_handlers
+            or _Logger.makeRecord is not _make_record
         )
 
-    def _site(self, code: CodeType, line: int) -> str:
+    def _site(self, frame: FrameType) -> str:
         """The encoded attributes of a place that logs, up to the record's own sign."""
-        key = (id(code), line)
+        code = frame.f_code
+        key = (id(code), frame.f_lasti)  # a frame finds its line number by counting from its beginning
         known = self._sites.get(key)
         if known is None:
             if len(self._sites) >= _MOST_SITES:
                 self._sites.clear()
-            known = self._sites[key] = (code, encode.plain_attributes(_attributes(code, line), names.LOG_RECORD_UID))
+            made = encode.plain_attributes(self._attributes(frame), names.LOG_RECORD_UID)
+            known = self._sites[key] = (code, made)
         thread = threading.current_thread().name
         if thread == _MAIN:
             return known[1]
-        return encode.plain_attributes(
-            {**_attributes(code, line), names.THREAD_NAME: said(thread)}, names.LOG_RECORD_UID
-        )
+        return encode.plain_attributes(self._attributes(frame, thread), names.LOG_RECORD_UID)
 
-
-def _attributes(code: CodeType, line: int) -> dict[str, Value]:
-    return {
-        names.CODE_FILE_PATH: said(code.co_filename),
-        names.CODE_LINE_NUMBER: line,
-        names.CODE_FUNCTION_NAME: said(code.co_name),
-    }
+    def _attributes(self, frame: FrameType, thread: str = "") -> Attributes:
+        made: dict[str, Value] = {
+            names.CODE_FILE_PATH: said(frame.f_code.co_filename),
+            names.CODE_LINE_NUMBER: frame.f_lineno,
+            names.CODE_FUNCTION_NAME: said(frame.f_code.co_name),
+        }
+        if thread:
+            made[names.THREAD_NAME] = said(thread)
+        return self._recorder.redactor.attributes(made)

@@ -20,6 +20,8 @@ from otel_stageio.record.clock import Clock
 from otel_stageio.record.drift import Drift
 from otel_stageio.record.journal import StageJournal
 from otel_stageio.record.manifest_file import ManifestFile
+from otel_stageio.record.secret_spans import without_secrets
+from otel_stageio.record.signing import Signature
 from otel_stageio.record.values import clean_text
 from otel_stageio.views import span, summary
 from otel_stageio.views.state import StageState
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from otel_stageio.journal import files
     from otel_stageio.model import Resource, Scope, Span, Value
     from otel_stageio.record.places import Places
+    from otel_stageio.record.redaction import Redactor
     from otel_stageio.views.summary import Summary
 
 _LEVELS = {names.SEVERITY_INFO: "INFO", names.SEVERITY_WARN: "WARNING", names.SEVERITY_ERROR: "ERROR"}
@@ -48,6 +51,7 @@ class Recorder:
         span_id: str,
         resource: Resource,
         report: Callable[[str], None],
+        redactor: Redactor,
         flags: int = 1,
         reread: Callable[[], StageState] | None = None,
     ) -> None:
@@ -60,6 +64,8 @@ class Recorder:
         self.trace_id = trace_id
         self.span_id = span_id
         self.flags = flags
+        #: Hides secrets. What comes as an event, a span or trouble passes it here, log records on their way here.
+        self.redactor = redactor
         self.clock = Clock()
         self.state = StageState()
         self.summary: Summary | None = None
@@ -80,9 +86,7 @@ class Recorder:
             flags=flags, trace_id=trace_id, span_id=span_id, end=self._journal.tail() if self._journal else ""
         )
         self._said: set[str] = set()
-        self._common: dict[str, Value] = {}
-        self._writer = os.urandom(6).hex()
-        self._count = 0
+        self._signature = Signature()
         self._folding = guard(partial(self.trouble, "cannot keep a record for the manifest"))
         forks.tell(self)
 
@@ -103,9 +107,16 @@ class Recorder:
 
         `call` is what the user called; it is told once the stage has ended. `at` is by default now.
         """
+        # The same object where there is no secret: the caller may look for the sign in it.
+        attributes = self._clean(attributes)
+        body = self.redactor.value("", body)
         file = self.places.events if self.places else None
         about: dict[str, Any] = {"level": _LEVELS[severity], "severity": severity, "span_id": span_id, "at": at}
         self._put(file, attributes, "" if name in _FOUND else call, name=name, body=body, **about)
+
+    def _clean(self, attributes: dict[str, Value]) -> dict[str, Value]:
+        clean = self.redactor.attributes(attributes)
+        return attributes if clean is attributes else dict(clean)
 
     def log(
         self,
@@ -119,21 +130,13 @@ class Recorder:
         name: str = "",
         scope: Scope | None = None,
     ) -> None:
-        """Put a log record on record, in the journal; the log files are the handler's.
+        """Put a log record on record, in the journal; the log files are the handler's, and so is hiding secrets.
 
         `name` is the event name that a library gave it, `scope` that library.
         """
-        self._put(
-            self.places.logs if self.places else None,
-            attributes,
-            at=at,
-            body=message,
-            severity=severity,
-            level=level,
-            span_id=span_id,
-            name=name,
-            scope=scope,
-        )
+        file = self.places.logs if self.places else None
+        about: dict[str, Any] = {"level": level, "severity": severity, "span_id": span_id, "at": at, "name": name}
+        self._put(file, attributes, scope=scope, body=message, **about)
 
     def plain_log(self, level: str, before: str) -> bool:
         """Put a log record on record whose line is `before`, its sign, and what ends each plain line.
@@ -141,13 +144,12 @@ class Recorder:
         False, and nothing has happened, where it is not that simple: within a record, in a child by fork, without disk.
         """
         with self.lock:
-            if self._depth or self._common or self._journal is None:
+            if self._depth or self._signature.common or self._journal is None:
                 return False
             self._depth += 1
             done = False
             try:
-                self._count += 1
-                line = f"{before}{self._writer}-{self._count}{self._plain_end}".encode("ascii")
+                line = f"{before}{self._signature.next()}{self._plain_end}".encode("ascii")
                 self._drift.written += len(line)
                 self._journal.write(self._journal.places.logs, line)
                 self.state.log_counts[level] += 1
@@ -160,10 +162,12 @@ class Recorder:
         self.on_change()
         return True
 
-    def span(self, span: Span, scope: Scope | None = None) -> None:
-        """Put a span on record that ended within the stage, made by the library `scope`."""
+    def span(self, span: Span, scope: Scope | None = None) -> Span:
+        """Put a span on record that ended within the stage, made by the library `scope`; give it without secrets."""
+        span = without_secrets(span, self.redactor)
         if self._journal:
             self._journal.span(span, scope)
+        return span
 
     def _put(
         self,
@@ -207,9 +211,8 @@ class Recorder:
         span_id: str = "",
     ) -> LogRecord:
         """Make a record, signed: the lock is held."""
-        self._count += 1
-        attributes[names.LOG_RECORD_UID] = f"{self._writer}-{self._count}"
-        attributes.update(self._common)
+        attributes[names.LOG_RECORD_UID] = self._signature.next()
+        attributes.update(self._signature.common)
         return LogRecord(
             time_unix_nano=self.clock.now() if at is None else at,
             severity_number=severity,
@@ -232,6 +235,7 @@ class Recorder:
             if self.finished or not self.owned:
                 return False
             self._settle_fold()
+            attributes = self._clean(attributes)
             failed = attributes[names.STATUS] == names.FAILED
             severity = names.SEVERITY_ERROR if failed else names.SEVERITY_INFO
             self.event(names.FINISHED, attributes, call="finalize", severity=severity)
@@ -240,8 +244,8 @@ class Recorder:
                 return False  # a signal handler was faster
             with guard(partial(self.trouble, "cannot write the stage's span")):
                 made = span.span(self.state)
-                if made is not None:
-                    self.span(made)
+                if made is not None and self._journal:
+                    self._journal.span(made)  # of events that have passed the redactor
         return True
 
     @property
@@ -302,8 +306,8 @@ class Recorder:
                 return
             self._said.add(what)
         text = what if why is None else f"{what}: {type(why).__name__}: {why}"
+        text = self.redactor.text(clean_text(text))
         self._report(text)
-        text = clean_text(text)
         with self.lock:
             record = self._record({}, name=names.DEGRADED, severity=names.SEVERITY_WARN, level="WARNING", body=text)
             refused: list[BaseException] = []
@@ -334,9 +338,7 @@ class Recorder:
         self.lock = threading.RLock()
         self.manifest.forked()
         self._depth = 0
-        self._writer = os.urandom(6).hex()
-        self._count = 0
-        self._common = {names.PROCESS_PID: os.getpid()}
+        self._signature.forked()
         self.on_change = _nothing
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from otel_stageio.record.otel.context import StageTrace
 from otel_stageio.record.otel.limits import SpanLimits
 from otel_stageio.record.provenance import GitProbe
 from otel_stageio.record.quick import QuickWay
+from otel_stageio.record.redaction import Redactor
 from otel_stageio.record.usage import UsageMeter
 from otel_stageio.record.values import clean_text
 
@@ -109,6 +111,7 @@ class StageIO(StageLifecycle):
                 settings=self._settings,
                 report=self._console.report,
                 incoming=incoming,
+                redactor=Redactor(self._settings.redact, environ),
                 host=self._host(tracer_provider),
             )
         )
@@ -153,9 +156,13 @@ class StageIO(StageLifecycle):
 
     def _host(self, provider: TracerProvider | None) -> Host | None:
         """The program's own tracer provider; where it has none, of tracers or loggers, ours becomes the process's."""
-        with guard(lambda why: self._console.report(f"cannot take in OpenTelemetry's log records: {why}")):
+
+        def tell(what: str, why: BaseException) -> None:
+            self._console.report(f"cannot {what}: {type(why).__name__}: {why}")
+
+        with guard(partial(tell, "take in OpenTelemetry's log records")):
             awaiting.install(ours=provider is None and self._settings.tracer)
-        with guard(lambda why: self._console.report(f"cannot use the program's tracer provider: {why}")):
+        with guard(partial(tell, "use the program's tracer provider")):
             found = hosts.find(provider)
             if found is None and provider is None and self._settings.tracer:
                 tracer.install()

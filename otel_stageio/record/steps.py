@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from otel_stageio.model import Value
-    from otel_stageio.record.otel.context import StageTrace
-    from otel_stageio.record.otel.span import JournalSpan
+    from otel_stageio.record.otel.context import StageSpan, StageTrace
     from otel_stageio.record.recorder import Recorder
 
 _SECOND = 1_000_000_000
@@ -52,16 +51,18 @@ class Step:
         self._start = home.recorder.clock.now()
         self._before: Context = stages.current()
         self.span = self._begun()
-        self.own = stages.Own(trace.set_span_in_context(self.span, self._around()))
+        self.span.before = self._before
+        self.own = stages.Own(stages.with_span(self.span, self._around()))
+        home.adopt(self.own)
         self._token: Token[Step | None]
 
     def _around(self) -> Context:
         """The current context where it is in the stage, else that of the step around, else the stage's."""
         if stages.of(self._before) is self._home:
-            return self._before
+            return stages.on_record(self._before)
         return self._within.own if self._within else self._home.context
 
-    def _begun(self) -> JournalSpan:
+    def _begun(self) -> StageSpan:
         home, around = self._home, self._around()
         parent = trace.get_current_span(around).get_span_context()
         told = home.host.start(self._name, around, self._start) if home.host else None
@@ -70,7 +71,7 @@ class Step:
             context=told.get_span_context() if told else stages.new_context(parent),
             parent=parent,
             kind=trace.SpanKind.INTERNAL,
-            attributes={key: scalar(each) for key, each in self._about.items()},
+            attributes={key: scalar(each) for key, each in list(self._about.items())[: home.limits.attributes]},
             links=(),
             dropped_links=0,
             start=self._start,
@@ -121,6 +122,7 @@ class Step:
             stages.current()
         else:  # it may be current elsewhere, or come back by a detach
             stages.replace(self.own, self._before)
+            self._home.clear_up()
         if inside:
             _current.set(self.outer)
 

@@ -30,6 +30,7 @@ class StageTracing(StageCore):
     """The trace of a stage. All may be called from any thread or task and never raise."""
 
     _trace: StageTrace
+    _folder: str
 
     @property
     def span(self) -> trace.Span:
@@ -76,7 +77,7 @@ class StageTracing(StageCore):
             for name in carrier.VARIABLES:
                 made.pop(name, None)
             made.update(handed)
-        made[_JOB_DIR] = os.path.abspath((self._opened.job or self._opened.layout.job).root)
+        made[_JOB_DIR] = os.path.dirname(self._folder)
         if self._opened.run_name:
             made[_RUN] = self._opened.run_name
         return made
@@ -92,5 +93,5 @@ class StageTracing(StageCore):
 
     def _carried(self) -> Context:
         """The current context where it is in this stage, else the stage's."""
-        context = contexts.get_current()
+        context = stages.on_record(contexts.get_current())
         return context if stages.of(context) is self._trace else self._trace.context

@@ -168,7 +168,9 @@ class StageTracking(StagePaths):
     def _record(
         self, role: str, path: object, policy: str, given: dict[str, Value], *, judging: bool = False
     ) -> Described:
-        described = artifacts.describe(path, job=self._job_paths, policy=policy)
+        described = artifacts.describe(
+            path, job=self._job_paths, policy=policy, address=self._recorder.redactor.address
+        )
         shown = str(described.attributes[names.FILE_PATH])
         # From here on an earlier digest of this path is out of date.
         self._awaited.pop((role, shown), None)

@@ -65,6 +65,7 @@ def manifest(state: StageState, *, degraded: Iterable[str] = ()) -> dict[str, An
     }
     if state.git:
         made["git"] = state.git
+    made["redacted"] = finished.attributes.get(names.REDACTED_COUNT, 0) if finished else 0
     made["degraded"] = [*state.degraded, *degraded]
     return made
 

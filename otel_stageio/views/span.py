@@ -167,7 +167,7 @@ def attributes_at_end(state: StageState) -> dict[str, Value]:
     made: dict[str, Value] = {}
     for of, keys in (
         (started, (names.STAGE_NAME, names.STAGE_NUMBER, names.STAGE_ATTEMPT, names.JOB_ID, names.RUN, names.RUN_NAME)),
-        (finished, (names.STATUS, names.REASON, names.ERROR_TYPE)),
+        (finished, (names.STATUS, names.REASON, names.ERROR_TYPE, names.REDACTED_COUNT)),
         (started, (names.HOST_NAME, names.PROCESS_PID)),
     ):
         made.update({key: scalar(of[key]) for key in keys if key in of})

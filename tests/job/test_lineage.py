@@ -209,14 +209,24 @@ def test_a_stage_of_the_same_name_and_another_number_is_another_one(job, asks):
 
 
 def test_a_retry_is_the_producer(job, asks):
-    """The newest attempt made the file, also where the question was answered before it; what it left out is gone."""
+    """The newest attempt that tracked it made the file, also where the question was answered before it."""
     ended(job, "06_asr", "words.json", "left_out.json", end="failed")
     assert made(asks, "06_asr/words.json") == "asr/1"
     retry = opened(job, "06_asr", "words.json")
     assert asks.producer("06_asr/words.json", None, None) == of(retry, attempt=2)
     retry.finalize()
     assert asks.producer("06_asr/words.json", None, None) == of(retry, attempt=2)
-    assert made(asks, "06_asr/left_out.json") is None
+    assert made(asks, "06_asr/left_out.json") == "asr/1"
+
+
+@pytest.mark.parametrize("end", ["skipped", "failed", "success", None])
+def test_a_later_attempt_that_tracked_nothing(job, asks, end):
+    """A stage that is started again and finds its work done, or dies early, leaves the file to who made it."""
+    ended(job, "06_asr", "words.json")
+    again = opened(job, "06_asr")
+    if end:
+        again.finalize(end)
+    assert made(asks, "06_asr/words.json") == "asr/1"
 
 
 def test_of_several_the_one_that_started_last(job, asks):

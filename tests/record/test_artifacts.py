@@ -6,17 +6,24 @@ import hashlib
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from otel_stageio import conventions as names
 from otel_stageio.record import artifacts
-from otel_stageio.record.artifacts import JobPaths, describe
+from otel_stageio.record.artifacts import Described, JobPaths
+from otel_stageio.record.redaction import Redactor
 
 
 def sha256(data: bytes) -> str:
     """The checksum of a content as we write it."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def describe(path: object, **options: Any) -> Described:
+    """Describe a path as a stage does that has no secrets of its own."""
+    return artifacts.describe(path, address=Redactor().address, **options)
 
 
 @pytest.fixture
@@ -278,8 +285,8 @@ def test_time_beyond_the_calendar(tmp_path, job, monkeypatch):
         ("https://[::1]:8080/a@b", "https://[::1]:8080/a@b"),
         ("s3://bucket/a@b:c@d", "s3://bucket/a@b:c@d"),
         ("postgres://me:pa/ss?w#d@host/db", "postgres://host/db"),
-        ("https://h/a?X-Amz-Signature=abc&part=1", "https://h/a?X-Amz-Signature=REDACTED&part=1"),
-        ("https://h/a?sig=1&SV=2#access_token=3", "https://h/a?sig=REDACTED&SV=2#access_token=REDACTED"),
+        ("https://h/a?X-Amz-Signature=abc&part=1", "https://h/a?X-Amz-Signature=[REDACTED]&part=1"),
+        ("https://h/a?sig=1&SV=2#access_token=3", "https://h/a?sig=[REDACTED]&SV=2#access_token=[REDACTED]"),
         ("file:///tmp/a", "file:///tmp/a"),
         ("simplecache::s3://me:pw@bucket/a", "simplecache::s3://bucket/a"),
         ("zip://a.csv::https://me:pw@host/x.zip", "zip://a.csv::https://host/x.zip"),
@@ -318,23 +325,23 @@ def test_text_of_a_class_of_its_own(job):
     ("address", "shown"),
     [
         ("abfss://raw@acct.dfs.core.windows.net/a.wav", "abfss://raw@acct.dfs.core.windows.net/a.wav"),
-        ("wasbs://box@acct.blob.core.windows.net/a?sig=abc", "wasbs://box@acct.blob.core.windows.net/a?sig=REDACTED"),
+        ("wasbs://box@acct.blob.core.windows.net/a?sig=abc", "wasbs://box@acct.blob.core.windows.net/a?sig=[REDACTED]"),
         ("https://ghp_token@host/x", "https://host/x"),
         ("s3://user:pass@bucket/x", "s3://bucket/x"),
         ("https://host/s?keyword=cat&author=ann", "https://host/s?keyword=cat&author=ann"),
         ("https://host/s?monkey=1&design=2&tokenizer=x", "https://host/s?monkey=1&design=2&tokenizer=x"),
-        ("https://host/s?jwt=eyJ&pass=hunter2&q=1", "https://host/s?jwt=REDACTED&pass=REDACTED&q=1"),
-        ("https://host/s?X-Amz-Signature=ab&X-Amz-Date=1", "https://host/s?X-Amz-Signature=REDACTED&X-Amz-Date=1"),
-        ("https://host/s?AWSAccessKeyId=AK&apiKey=z", "https://host/s?AWSAccessKeyId=REDACTED&apiKey=REDACTED"),
+        ("https://host/s?jwt=eyJ&pass=hunter2&q=1", "https://host/s?jwt=[REDACTED]&pass=[REDACTED]&q=1"),
+        ("https://host/s?X-Amz-Signature=ab&X-Amz-Date=1", "https://host/s?X-Amz-Signature=[REDACTED]&X-Amz-Date=1"),
+        ("https://host/s?AWSAccessKeyId=AK&apiKey=z", "https://host/s?AWSAccessKeyId=[REDACTED]&apiKey=[REDACTED]"),
         (
             "https://host/s?subscription-key=a&AccountKey=b",
-            "https://host/s?subscription-key=REDACTED&AccountKey=REDACTED",
+            "https://host/s?subscription-key=[REDACTED]&AccountKey=[REDACTED]",
         ),
-        ("https://host/s?x=1;token=zz", "https://host/s?x=1;token=REDACTED"),
-        ("https://host/s?access_token=t&key=k", "https://host/s?access_token=REDACTED&key=REDACTED"),
+        ("https://host/s?x=1;token=zz", "https://host/s?x=1;token=[REDACTED]"),
+        ("https://host/s?access_token=t&key=k", "https://host/s?access_token=[REDACTED]&key=[REDACTED]"),
     ],
 )
 def test_only_secrets_leave_an_address(address: str, shown: str):
     """User names, passwords and secret parameters go from a remote address; containers and other parameters stay."""
-    described = artifacts.describe(address, job=artifacts.JobPaths.of("out"), policy="auto")
+    described = describe(address, job=JobPaths.of("out"), policy="auto")
     assert described.attributes[names.FILE_PATH] == shown

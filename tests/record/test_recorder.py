@@ -20,6 +20,7 @@ from otel_stageio.journal import files, reader
 from otel_stageio.model import Resource
 from otel_stageio.record import background, opening, recorder
 from otel_stageio.record.recorder import Recorder
+from otel_stageio.record.redaction import Redactor
 from otel_stageio.views import manifest as manifest_view
 from otel_stageio.views import state
 from otel_stageio.views.manifest import dump
@@ -39,7 +40,9 @@ def io(tmp_path: Path) -> StageIO:
 def silent() -> Recorder:
     """A recorder that writes nothing; what it reports is in ``said``."""
     said: list[str] = []
-    made = Recorder(None, trace_id="a" * 32, span_id="b" * 16, resource=Resource(), report=said.append)
+    made = Recorder(
+        None, trace_id="a" * 32, span_id="b" * 16, resource=Resource(), redactor=Redactor(), report=said.append
+    )
     made.said = said
     return made
 

@@ -314,7 +314,7 @@ def test_remote_artifacts(io, told):
     assert document["inputs"] == [
         {
             "type": "audio",
-            "path": "https://host/a.wav?sig=REDACTED&n=1",
+            "path": "https://host/a.wav?sig=[REDACTED]&n=1",
             "kind": "remote",
             "size_bytes": None,
             "checksum": None,

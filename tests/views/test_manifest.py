@@ -66,6 +66,7 @@ def test_a_stage_that_runs():
         },
         "command": ["python3", "asr.py", "--lang", "de"],
         "python": {"implementation": "cpython", "version": "3.11.7"},
+        "redacted": 0,
         "degraded": [],
     }
 

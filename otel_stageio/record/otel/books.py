@@ -13,6 +13,7 @@ from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 
 from otel_stageio import conventions as names
+from otel_stageio.journal import limits
 from otel_stageio.model import FLAGS_LOCAL, FLAGS_REMOTE, Scope, Span, SpanEvent, SpanLink
 from otel_stageio.record.otel.span import collected, plainly
 
@@ -113,8 +114,7 @@ class ChildBook:
             if not self.open:
                 return
             self.open = False
-        made = self._made(self._recorder.clock.now() if at is None else at)
-        self._recorder.span(made, self._of.scope)
+        made = self._recorder.span(self._made(self._recorder.clock.now() if at is None else at), self._of.scope)
         if self._ended is not None:
             self._ended(made)
 
@@ -156,15 +156,19 @@ class StageBook:
 
     def set_attributes(self, attributes: Mapping[str, Any], dropped: int) -> None:
         """Take attributes; there may be as many as the span's room has place for."""
-        if attributes or dropped:
-            self._take(names.SPAN_ATTRIBUTES, {}, plainly(attributes), dropped, "set_attribute")
+        for part in limits.parts(plainly(attributes)):
+            if part or dropped:
+                self._take(names.SPAN_ATTRIBUTES, {}, part, dropped, "set_attribute")
+            dropped = 0
 
     def add_event(self, name: str, attributes: dict[str, Value], dropped: int, at: int | None) -> None:
         """Take an event; the span shows as many as its rule allows."""
         made: dict[str, Value] = {names.SPAN_EVENT_NAME: name}
         if at is not None:
             made[names.SPAN_EVENT_TIME] = at if at < 1 << 63 else str(at)
-        self._take(names.SPAN_EVENT, made, attributes, dropped, "add_event")
+        # An exception has the room on the span that an error has.
+        severity = names.SEVERITY_ERROR if name == "exception" else names.SEVERITY_INFO
+        self._take(names.SPAN_EVENT, made, attributes, dropped, "add_event", severity=severity)
 
     def add_link(self, context: trace.SpanContext, attributes: dict[str, Value], dropped: int) -> None:
         """Take a link."""
@@ -175,11 +179,20 @@ class StageBook:
         }
         self._take(names.SPAN_LINK, made, attributes, dropped, "add_link")
 
-    def _take(self, event: str, made: dict[str, Value], attributes: dict[str, Value], dropped: int, call: str) -> None:
+    def _take(
+        self,
+        event: str,
+        made: dict[str, Value],
+        attributes: dict[str, Value],
+        dropped: int,
+        call: str,
+        *,
+        severity: int = names.SEVERITY_INFO,
+    ) -> None:
         made.update({names.SPAN_ATTRIBUTE + key: of for key, of in attributes.items()})
         if dropped:
             made[names.SPAN_DROPPED_ATTRIBUTES] = dropped
-        self._recorder.event(event, made, call=call)
+        self._recorder.event(event, made, call=call, severity=severity)
 
     def set_status(self, code: int, message: str) -> None:
         """Take a status; it stands where the stage does not fail."""

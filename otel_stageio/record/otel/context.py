@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from otel_stageio.record.recorder import Recorder
 
 _KEY: Final = contexts.create_key("stageio-stage")
-#: What a stage sets in a context: itself, and the current span.
-_OURS: Final = (_KEY, *trace.set_span_in_context(trace.INVALID_SPAN, Context()))
+_SPAN: Final = contexts.create_key("stageio-span")
+#: What a stage sets in a context: itself, its span or step's, and the current span.
+_OURS: Final = (_KEY, _SPAN, *trace.set_span_in_context(trace.INVALID_SPAN, Context()))
 #: Sampled, and random trace id. What W3C has not given a meaning yet is not handed on.
 _KNOWN_FLAGS: Final = 0x03
 
@@ -75,7 +76,7 @@ class StageTrace:
         """Become current in the calling thread or task, with all else that is in `base`."""
         self._before = current()
         self._base = base
-        content = contexts.set_value(_KEY, self, trace.set_span_in_context(self.span, base))
+        content = contexts.set_value(_KEY, self, with_span(self.span, base))
         _fill(self._own, content)
         contexts.attach(self._own)
         _open[id(self)] = self
@@ -87,19 +88,27 @@ class StageTrace:
         self._ended = True
         self._before = _settled(self._before)
         replace(self._own, self._before)
-        for each in [heir() for heir in self._heirs.valuerefs()]:  # at once: other threads may add to them
-            if each is not None:
-                _refill(each, self.gives_back(each))
+        self.clear_up()
         if contexts.get_current() is self._own:
             contexts.attach(self._before)
         else:
             current()
         self._base = Context()
 
+    def clear_up(self) -> None:
+        """Bring the contexts that this stage was handed on to up to date: what ended is current in none of them."""
+        for each in [heir() for heir in self._heirs.valuerefs()]:  # at once: other threads may add to them
+            settled = each if each is None else _settled(each)
+            if each is not None and settled is not each:
+                _refill(each, settled if settled is not None else Context())
+
     def gives_back(self, context: Context) -> Context:
-        """A context as it is where this stage is current no more; the same one where it is not current in it."""
-        over = self._ended and trace.get_current_span(context) is self.span
-        return _moved(context, self._before) if over else context
+        """A context as it is where this stage and its steps are current no more; else the same one."""
+        span = trace.get_current_span(context)
+        if not self._ended or not isinstance(span, StageSpan) or span.home is not self:
+            return context
+        before = self._before if span is self.span else span.before
+        return before if isinstance(context, Own) else _moved(context, before)
 
     def new_span(self, own: trace.SpanContext, book: Book) -> StageSpan:
         """A span of the stage's own or of a step's, which others take as their parent."""
@@ -130,6 +139,8 @@ class StageSpan(JournalSpan):
         """Stand for `context` in the stage `home`; `watch` is called before another span takes it as its parent."""
         super().__init__(context, book, home.trouble, home=home)
         self._watch = watch
+        #: Of a step's: the context around it.
+        self.before = Context()
 
     def get_span_context(self) -> trace.SpanContext:
         """Its ids. Whoever starts a child asks for them first: the moment to see whose tracer that is."""
@@ -183,7 +194,12 @@ def of(context: Context) -> StageTrace | None:
 
 def here(context: Context | None = None) -> StageTrace | None:
     """The stage that what is done in a context belongs to: the one in it, else the newest that is open."""
-    return of(contexts.get_current() if context is None else context) or next(iter(_newest_first()), None)
+    return of(contexts.get_current() if context is None else context) or newest()
+
+
+def newest() -> StageTrace | None:
+    """The stage that was opened last of those that are open."""
+    return next(iter(_newest_first()), None)
 
 
 def of_span(context: trace.SpanContext) -> StageTrace | None:
@@ -198,9 +214,28 @@ def _newest_first() -> list[StageTrace]:
 
 def base() -> Context:
     """What a stage that is opened now hangs on: the current context, without stages that are merely open."""
-    context = current()
+    context = on_record(current())
     stage = of(context)
     return stage.hides(context) if stage is not None else context
+
+
+def on_record(context: Context) -> Context:
+    """A context whose current span has a line somewhere.
+
+    A span of the host's that its sampler drops has none: what is made within it hangs on our step or stage around it.
+    """
+    span = trace.get_current_span(context)
+    ours = context.get(_SPAN)
+    ids = span.get_span_context()
+    dropped = not span.is_recording() and not ids.is_remote and not isinstance(span, JournalSpan)
+    if not dropped or not isinstance(ours, StageSpan) or ids.trace_id != ours.get_span_context().trace_id:
+        return context
+    return trace.set_span_in_context(ours, context)
+
+
+def with_span(span: StageSpan, context: Context) -> Context:
+    """A context with a span of the stage's own as the current one."""
+    return contexts.set_value(_SPAN, span, trace.set_span_in_context(span, context))
 
 
 def new_context(parent: trace.SpanContext | None) -> trace.SpanContext:

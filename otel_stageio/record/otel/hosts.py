@@ -105,11 +105,11 @@ def load_sdk() -> Any:
 def project(made: Span, span: trace.Span, limits: SpanLimits) -> None:
     """Tell the host's span what ours says, and end it: the last 100 events, since the SDK keeps the newest ones.
 
-    Fewer attributes where the environment's `limits` are lower: the SDK warns of each one too many.
+    Fewer attributes where `limits` or those of the program's provider are lower: the SDK warns of each one too many.
     """
     if not span.is_recording():
         return
-    most = MOST if limits.attributes is None else min(MOST, limits.attributes)
+    most = min(MOST, *(each for each in (limits.attributes, _most_of_sdk(span)) if each is not None), MOST)
     attributes: dict[str, Any] = dict(list(made.attributes.items())[: max(most - 1, 0)])
     dropped = max(len(made.events) - MOST, 0) + made.dropped_events_count
     if dropped and most:
@@ -129,6 +129,13 @@ def project(made: Span, span: trace.Span, limits: SpanLimits) -> None:
             )
         )
     span.end(made.end_time_unix_nano)
+
+
+def _most_of_sdk(span: trace.Span) -> int | None:
+    """How many attributes an SDK's span takes, by the limits that the program gave its provider."""
+    limits = getattr(span, "_limits", None)
+    most = getattr(limits, "max_span_attributes", None)
+    return most if isinstance(most, int) else None
 
 
 def _add(span: trace.Span, event: SpanEvent) -> None:

@@ -54,6 +54,9 @@ class _Copier(SpanProcessor):
         home = stages.of(stages.current() if parent_context is None else parent_context)
         if home is None and parent is not None:
             home = _homes.get((os.getpid(), parent.span_id)) or stages.of_span(parent)
+        # A thread does not inherit the context: what it makes goes where its log records go. A context that is given
+        # and holds no stage asks for none.
+        home = home or (stages.newest() if parent_context is None else None)
         if home is not None:
             key = (os.getpid(), span.get_span_context().span_id)
             _homes[key] = home

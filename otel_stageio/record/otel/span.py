@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from otel_stageio.model import Value
     from otel_stageio.record.otel.limits import SpanLimits
 
-#: Attribute of an exception's event; deprecated, and still what the SDK writes.
-_ESCAPED = "exception.escaped"
-
 
 class Book(Protocol):
     """Where what a span is told goes. Attributes are clean, times nanoseconds since the epoch; thread-safe."""
@@ -154,7 +151,7 @@ class JournalSpan(trace.Span):
             about[names.EXCEPTION_TYPE] = kind.__qualname__ if bare else f"{kind.__module__}.{kind.__qualname__}"
             about[names.EXCEPTION_MESSAGE] = exceptions.text(exception)
             about[names.EXCEPTION_STACKTRACE] = exceptions.printed(exception)
-            about[_ESCAPED] = str(escaped)
+            about[names.EXCEPTION_ESCAPED] = str(escaped)
             attempt(lambda: about.update(attributes or {}), lambda _: None)
         self.add_event("exception", about, timestamp)
 

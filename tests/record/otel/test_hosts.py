@@ -495,7 +495,7 @@ def test_a_provider_without_tracers_is_told_on_stderr(tmp_path: Path, told: Tell
         type(own).get_tracer = kept
     assert tree(journal(tmp_path / "job")) == {"stageio": {"ingest": {}}}
     assert told(io).manifest["degraded"] == []
-    assert "cannot use the program's tracer provider: out of order" in capsys.readouterr().err
+    assert "cannot use the program's tracer provider: RuntimeError: out of order" in capsys.readouterr().err
 
 
 def test_a_host_span_that_does_not_take_what_it_is_told(tmp_path: Path, capsys):
@@ -508,7 +508,7 @@ def test_a_host_span_that_does_not_take_what_it_is_told(tmp_path: Path, capsys):
     manifest = json.loads(io.manifest_path.read_bytes())
     assert (manifest["status"], manifest["degraded"]) == (
         "success",
-        ["cannot leave the trace: RuntimeError: out of order"],
+        ["the program's tracer provider did not take the stage's span: RuntimeError: out of order"],
     )
     assert tree(journal(tmp_path / "job")) == {"stageio": {"ingest": {}}}
     assert capsys.readouterr().err.count("out of order") == 1

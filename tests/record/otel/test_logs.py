@@ -739,7 +739,7 @@ def test_trouble_of_our_own(monkeypatch, capsys, told):
     monkeypatch.setattr(logs, "take_place", lambda: 1 / 0)
     io = StageIO("asr", stage_number=6)
     io.finalize()
-    assert "cannot take in OpenTelemetry's log records: division by zero" in capsys.readouterr().err
+    assert "cannot take in OpenTelemetry's log records: ZeroDivisionError: division by zero" in capsys.readouterr().err
     assert told(io).manifest["status"] == "success"
 
 
