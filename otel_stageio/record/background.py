@@ -1,7 +1,8 @@
 """The one lasting thread of a stage: it shows that the stage is alive and keeps manifest.json near the truth.
 
-A rewrite waits until something changed and at least a second, or fifty times what the last rewrite cost, has passed:
-a manifest of 100,000 files is then rewritten seldom, and rewriting stays below two per cent of the time.
+A rewrite waits until something changed and at least a second, or fifty times what it is expected to cost, has passed:
+a manifest of 100,000 files is then rewritten seldom, and rewriting stays below two per cent of the time. It is expected
+to cost what the last one did, and more for every entry that came since; what it took beyond that is waited for later.
 """
 
 from __future__ import annotations
@@ -17,8 +18,36 @@ if TYPE_CHECKING:
 BEAT = 10.0
 _PAUSE = 1.0
 _COST_FACTOR = 50
+#: Seconds that an entry is held to cost until one was measured to cost more, on a machine that does other things too.
+_ENTRY_COST = 10e-6
+#: Entries from which on a rewrite tells what one costs; those of fewer cost what every rewrite does.
+_TELLING = 1000
 #: Seconds that `close` waits for a rewrite under way.
 _PATIENCE = 5.0
+
+
+class _Expected:
+    """What the next rewrite is expected to cost, in seconds."""
+
+    __slots__ = ("_beyond", "_entry", "_last", "_size")
+
+    def __init__(self) -> None:
+        self._last = self._beyond = 0.0
+        self._size = 0
+        self._entry = _ENTRY_COST
+
+    def cost(self, size: int) -> float:
+        """That of a rewrite of `size` entries, and what the last one took more than it was expected to."""
+        return self._rewrite(size) + self._beyond
+
+    def _rewrite(self, size: int) -> float:
+        return self._last + self._entry * max(size - self._size, 0)
+
+    def measured(self, size: int, cost: float) -> None:
+        """Learn from a rewrite of `size` entries that took `cost`."""
+        self._beyond = max(cost - self._rewrite(size), 0.0)
+        self._entry = max(_ENTRY_COST, cost / max(size, _TELLING))
+        self._last, self._size = cost, size
 
 
 class Background:
@@ -28,10 +57,13 @@ class Background:
     signal handlers and finalizers too.
     """
 
-    def __init__(self, *, beat: Callable[[], None], refresh: Callable[[], None]) -> None:
-        """Know what to call; the thread begins with `start`."""
+    def __init__(
+        self, *, beat: Callable[[], None], refresh: Callable[[], None], size: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Know what to call; the thread begins with `start`. `size` tells how many entries the manifest has by now."""
         self._beat = beat
         self._refresh = refresh
+        self._size = size
         self._dirty = False
         self._open = True
         # A bare lock that is held until there is news: releasing it is one step, so that a signal handler may poke in
@@ -72,21 +104,23 @@ class Background:
 
     def _run(self) -> None:
         me = threading.current_thread()
-        pause = _PAUSE
+        expected = _Expected()
         rewritten = beaten = time.monotonic()
         while self._thread is me:
             now = time.monotonic()
             due = beaten + BEAT if self._open else now + BEAT
+            size = self._size()
+            allowed = rewritten + max(_PAUSE, _COST_FACTOR * expected.cost(size))
             if self._dirty:
-                due = min(due, rewritten + pause)
+                due = min(due, allowed)
             if due > now:
                 self._news.acquire(timeout=due - now)
                 continue
-            if self._dirty and rewritten + pause <= now:
+            if self._dirty and allowed <= now:
                 self._dirty = False
                 self._refresh()
                 rewritten = time.monotonic()
-                pause = max(_PAUSE, _COST_FACTOR * (rewritten - now))
+                expected.measured(size, rewritten - now)
                 if not self._open:
                     self._leave(me)
             if self._open and beaten + BEAT <= now:

@@ -22,6 +22,11 @@ class ManifestFile:
         self._recorder = recorder
         self._lock = threading.RLock()
 
+    def size(self) -> int:
+        """How many entries the manifest has by now, of those that may become many."""
+        state = self._recorder.state
+        return sum(map(len, state.artifacts.values())) + len(state.warnings) + len(state.errors)
+
     def dump(self) -> bytes:
         """The manifest of this moment as the bytes of its file."""
         recorder = self._recorder

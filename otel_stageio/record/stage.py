@@ -141,7 +141,7 @@ class StageIO(StageLifecycle):
         self._logger = make_logger(self.stage_name, handler)
         self._git = self._probe_git()
         self._asking_git = threading.RLock()
-        self._background = Background(beat=self._beat, refresh=self.refresh)
+        self._background = Background(beat=self._beat, refresh=self.refresh, size=self._recorder.manifest.size)
         self._capture = None
         try:
             self._begin(incoming.problems)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
-from otel_stageio.journal.encode import base64_text
+from otel_stageio.views.indented import indented
 from otel_stageio.views.moments import rfc3339, seconds_between
 
 if TYPE_CHECKING:
@@ -100,5 +99,4 @@ def _provenance(about: Attributes) -> dict[str, Any]:
 
 def dump(document: Mapping[str, Any]) -> bytes:
     """A manifest as the bytes of its file: indented JSON, UTF-8, a newline at the end; bytes values as base64."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=base64_text)
-    return f"{text}\n".encode("utf-8", "backslashreplace")
+    return f"{indented(document)}\n".encode("utf-8", "backslashreplace")

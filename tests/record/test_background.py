@@ -97,6 +97,43 @@ def test_pause_between_rewrites(thread, calls, monkeypatch):
     assert background._COST_FACTOR == 50
 
 
+def test_a_growing_manifest_is_rewritten_seldom(calls, monkeypatch):
+    """Rewrites whose cost grows with the entries stay near two per cent of the time, and go on when they are few."""
+    monkeypatch.setattr(background, "_PAUSE", 0.02)
+    monkeypatch.setattr(background, "_TELLING", 1)
+    size = [0]
+
+    def refresh():
+        calls.cost = size[0] * 10e-6
+        calls.refresh()
+
+    thread = Background(beat=calls.beat, refresh=refresh, size=lambda: size[0])
+    thread.start()
+    began = time.monotonic()
+    while time.monotonic() < began + 1:
+        size[0] += 100  # 100,000 in a second, each of which would cost ten microseconds
+        thread.poke()
+        time.sleep(0.001)
+    assert len(calls.refreshes) <= 1
+    size[0] = 100
+    assert calls.wait(len(calls.refreshes) + 1)
+    thread.close()
+
+
+def test_what_a_rewrite_is_expected_to_cost():
+    """As much as the last one and what came since at the measured price; what it took beyond that is waited for."""
+    expected = background._Expected()
+    assert expected.cost(0) == 0
+    assert expected.cost(10_000) == pytest.approx(0.1)
+    expected.measured(10_000, 0.4)
+    assert expected.cost(10_000) == pytest.approx(0.4 + 0.3)
+    assert expected.cost(20_000) == pytest.approx(0.8 + 0.3)
+    expected.measured(20_000, 0.8)
+    assert expected.cost(20_000) == pytest.approx(0.8)
+    expected.measured(5, 0.001)
+    assert expected.cost(1_005) == pytest.approx(0.001 + 0.01)
+
+
 def test_change_during_a_rewrite_is_not_lost(thread, calls):
     """What changes while manifest.json is being rewritten leads to another rewrite."""
     calls.cost = 0.01
