@@ -1,4 +1,4 @@
-"""Which stage made a file: what the other stages of a job have on record as their outputs, kept in memory.
+"""Which stage made a file, and what is known of one that was read before: what a job has on record, kept in memory.
 
 A stage that has ended is read from its manifest.json, a view that costs a tenth of the journal. Where that is missing,
 broken or behind, and for a stage that still runs, the journal is read, and read on later from where it ended. Whether
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,6 +23,8 @@ from otel_stageio.views.moments import rfc3339
 from otel_stageio.views.summary import LIFECYCLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otel_stageio.job.layout import JobLayout
     from otel_stageio.model import Value
 
@@ -29,8 +32,14 @@ if TYPE_CHECKING:
 
 #: The digest of no content, which says nothing of where a file comes from.
 _NOTHING: Final = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-#: One of these is in every line of a journal that tells of begin and end, outputs and digests; others are not decoded.
-_TELLING: Final = (LIFECYCLE, *(f'"eventName":"{name}"'.encode() for name in (names.OUTPUT, names.DIGEST)))
+#: In every line of a journal that has a digest for whoever sees the file again.
+_KNOWN_BY: Final = f'"{names.ARTIFACT_FILE_ID}"'.encode()
+#: One of these is in every line that tells of begin and end, outputs and digests; others are not decoded.
+_TELLING: Final = (LIFECYCLE, _KNOWN_BY, *(f'"eventName":"{name}"'.encode() for name in (names.OUTPUT, names.DIGEST)))
+#: What an event says of such a digest; and where a manifest has the artifacts.
+_DIGEST: Final = (names.ARTIFACT_FILE_ID, names.ARTIFACT_CHECKSUM, names.ARTIFACT_CHECKSUM_METHOD)
+_STDERR: Final = 2
+_ARTIFACTS: Final = ("inputs", "outputs", "intermediate_files")
 
 
 #: Attempts of one stage that are looked at; each costs a reading of its journal.
@@ -58,15 +67,22 @@ class Producer(NamedTuple):
 
 
 class Lineage:
-    """The outputs of all stages of a job but one, the one that asks. Any thread may ask, and a child by fork."""
+    """What all stages of a job have on record but one, the one that asks. Any thread may ask, and a child by fork."""
 
-    def __init__(self, job: JobLayout, stage: StageLayout) -> None:
-        """Know nothing yet: the first question reads. `job` is absolute, `stage` the one that asks."""
+    def __init__(self, job: JobLayout, stage: StageLayout, *, before: int = 0) -> None:
+        """Know nothing yet: the first question reads. `job` is absolute, `stage` the one that asks.
+
+        Of its own it knows the attempts `before` that one.
+        """
         self._job = job
         self._folder = stage.folder.name
+        self._stage, self._before = StageLayout(job, stage.number, stage.name), before
+        #: The digests of its former attempts that have been read, and the others; None while nobody has asked.
+        self._former: list[dict[str, str]] = []
+        self._unread: list[int] | None = None
         self._manifest = str(job.manifest)
-        #: The job manifest as it was at the last reading; at first as it never is.
-        self._seen: _Print = (0, 0, 0)
+        #: The job manifest as it was at the last reading.
+        self._seen: Watched | None = None
         self._known: dict[str, _Known] = {}
         #: What of these has to be asked, the attempt that started last first.
         self._outputs: tuple[_Outputs, ...] = ()
@@ -82,7 +98,8 @@ class Lineage:
 
         Raises OSError where the job folder cannot be read; what of a stage cannot be is passed over.
         """
-        self._look()
+        if self._running or self._seen is None or not self._seen.stands():
+            self._look()
         for outputs in self._outputs:
             if path in outputs.paths:
                 return outputs.producer
@@ -92,13 +109,44 @@ class Lineage:
                     return outputs.producer
         return None
 
+    def checksum(self, file_id: str) -> str | None:
+        """The sha256 (``sha256:<hex>``) of a large file that some stage read, a former attempt of this one, or None.
+
+        `file_id` is as `record.digests.file_id` has it. Raises OSError as `producer`.
+        """
+        self._look()
+        for outputs in self._outputs:
+            if file_id in outputs.digests:
+                return outputs.digests[file_id]
+        with self._lock():
+            if self._unread is None:
+                self._unread = [attempt for attempt in self._stage.attempts() if attempt < self._before]
+            # The newest first, and no more of them than it takes.
+            while self._unread and not any(file_id in digests for digests in self._former):
+                self._former.append(self._digests(self._unread.pop()))
+            return next((digests[file_id] for digests in self._former if file_id in digests), None)
+
+    def _digests(self, attempt: int) -> dict[str, str]:
+        """The digests of a former attempt, from its journal: manifest.json is the newest one's."""
+        found: dict[str, str] = {}
+        with contextlib.suppress(OSError), open(self._stage.attempt_dir(attempt) / EVENTS, "rb") as file:
+            for line in file:
+                if _KNOWN_BY in line:
+                    for record in _records(line):
+                        _know(found, *map(record.attributes.get, _DIGEST))
+        return found
+
+    def _lock(self) -> threading.RLock:
+        if self._owner != os.getpid():  # another thread may have held the lock at the fork
+            self._owner, self._reading = os.getpid(), threading.RLock()
+        return self._reading
+
     def _look(self) -> None:
-        if _print(self._manifest) != self._seen:
-            if self._owner != os.getpid():  # another thread may have held the lock at the fork
-                self._owner, self._reading = os.getpid(), threading.RLock()
-            with self._reading:
-                seen = _print(self._manifest)  # before it is read, so that nothing that comes meanwhile is missed
-                if seen != self._seen:
+        seen = self._seen
+        if seen is None or not seen.stands():
+            with self._lock():
+                if self._seen is None or not self._seen.stands():
+                    seen = Watched(self._manifest)  # before it is read: nothing that comes meanwhile is missed
                     self._read()
                     self._seen = seen
         for journal in self._running:
@@ -122,16 +170,54 @@ class Lineage:
         self._running = tuple(of for of in newest if isinstance(of, _Journal) and not of.ended)
 
 
+class Watched:
+    """A file as it is now. Held open, since it is replaced as a whole: that costs half of a look at its path."""
+
+    __slots__ = ("_as_it_was", "_descriptor", "_path")
+
+    def __init__(self, path: str) -> None:
+        """Look at the file `path`; there may be none, or something else."""
+        self._path = path
+        self._descriptor = -1
+        self._as_it_was = self._now()
+        with contextlib.suppress(OSError):
+            if stat.S_ISREG(os.stat(path).st_mode):  # nothing else may be opened
+                self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                self._as_it_was = self._now()
+
+    def stands(self) -> bool:
+        """Whether it is the same file, unchanged."""
+        return self._now() == self._as_it_was
+
+    def _now(self) -> tuple[int, int, int] | None:
+        try:
+            found = os.fstat(self._descriptor) if self._descriptor > _STDERR else os.stat(self._path)
+        except OSError:
+            return None
+        # Whatever happens to a file is a change; one that is replaced has a link less.
+        return found.st_ctime_ns, found.st_nlink, found.st_ino
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close it, also when the interpreter ends and takes this module's names away: hence the argument."""
+        try:
+            if self._descriptor >= 0:
+                close(self._descriptor)
+        except OSError:  # somebody else has closed it; contextlib may be gone
+            pass
+
+
 class _Outputs:
     """What one attempt tracked as output. It only grows: threads may read on and ask at the same time."""
 
-    __slots__ = ("contents", "paths", "producer", "started")
+    __slots__ = ("contents", "digests", "paths", "producer", "started")
 
     def __init__(self, producer: Producer | None, started: str) -> None:
         self.producer = producer
         self.started = started
         self.paths: set[str] = set()
         self.contents: set[str] = set()
+        #: The sha256 of large files, in whatever role it tracked them.
+        self.digests: dict[str, str] = {}
 
     def add(self, path: object, checksum: object, size: object) -> None:
         self.paths.add(str(path))
@@ -169,6 +255,7 @@ class _Journal(_Outputs):
 
     def _take(self, record: LogRecord) -> None:
         of = record.attributes
+        _know(self.digests, *map(of.get, _DIGEST))
         if record.event_name == names.STARTED and self.producer is None:
             self.started = rfc3339(record.time_unix_nano)
             self.producer = Producer(
@@ -231,9 +318,16 @@ def _from_manifest(stage: StageLayout, attempt: int, journal: str) -> _Outputs |
         made = _Outputs(Producer(stage.name, stage.number, attempt, *ids), str(document["started_at"]))
         for entry in document["outputs"]:
             made.add(entry["path"], entry["checksum"], entry["size_bytes"])
+        for entry in (each for key in _ARTIFACTS for each in document.get(key, ())):
+            _know(made.digests, *map(entry.get, ("file_id", "checksum", "checksum_method")))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return made
+
+
+def _know(into: dict[str, str], file_id: object, checksum: object, method: object) -> None:
+    if isinstance(file_id, str) and isinstance(checksum, str) and method == "sha256":
+        into[file_id] = checksum
 
 
 def _records(line: bytes) -> list[LogRecord]:

@@ -13,6 +13,8 @@ from base64 import b64encode
 from json.encoder import encode_basestring_ascii as _text
 from typing import TYPE_CHECKING, Final
 
+from otel_stageio import conventions as names
+
 if TYPE_CHECKING:
     from otel_stageio.model import Attributes, LogRecord, Resource, Scope, Span, SpanEvent, SpanLink, Value
 
@@ -99,10 +101,62 @@ def plain_attributes(of: Attributes, uid: str) -> str:
     return f'}},"attributes":[{pairs(of)},{{"key":{_text(uid)},"value":{{"stringValue":"'
 
 
+def plain_event(name: str, severity: int, level: str) -> tuple[str, str]:
+    """What is around the time of a plain event's line, up to its attributes: the first two parts of four.
+
+    ``first + time + second + pairs + third + uid + fourth`` is what `log_line` makes of an event without a body that
+    has, as its last attribute, ``log.record.uid``.
+    """
+    return (
+        f'{_LOGS_HEAD}{{"timeUnixNano":"',
+        f'","severityNumber":{severity},"severityText":{_text(level)},"eventName":{_text(name)},"body":{{}},"attributes":[',
+    )
+
+
+#: The third part: up to the value of the uid.
+PLAIN_UID: Final = f',{{"key":{_text(names.LOG_RECORD_UID)},"value":{{"stringValue":"'
+
+
 def plain_end(*, flags: int, trace_id: str, span_id: str, end: str) -> str:
     """The fourth part: what comes after the uid, with `end` as `tail` made it."""
     shown = f',"flags":{flags}' if flags else ""
     return f'"}}}}]{shown},"traceId":"{trace_id}","spanId":"{span_id}"}}{end}'
+
+
+def _around(of: Attributes, *slots: str) -> list[str]:
+    """The text of attributes as `pairs` makes it, cut at the values `slots`, which go."""
+    text = pairs(of)
+    parts = []
+    for slot in slots:
+        part, _, text = text.partition(slot)
+        parts.append(part)
+    return [*parts, text]
+
+
+_PATH, _MODIFIED, _SIZE, _SHA256, _CLOSE = _around(
+    {
+        names.FILE_PATH: "<path>",
+        names.FILE_MODIFIED: "<modified>",
+        names.ARTIFACT_KIND: "file",
+        names.FILE_SIZE: 7,
+        names.ARTIFACT_CHECKSUM_METHOD: "sha256",
+        names.ARTIFACT_CHECKSUM: "sha256:<hex>",
+    },
+    *('"<path>"', "<modified>", "7", "<hex>"),
+)
+
+
+def file_line(  # noqa: PLR0917 - one f-string, and no keywords: ten thousand files feel either
+    first: str, at: int, second: str, path: str, modified: str, size: int, sha256: str, rest: str, uid: str, end: str
+) -> str:
+    """The line of a small file's event: `first`, `second` and `end` as above, `rest` are its further attributes.
+
+    The file's own are its path, its time (as text without escapes), its bytes and its digest in hex.
+    """
+    return (
+        f"{first}{at}{second}{_PATH}{_text(path)}{_MODIFIED}{modified}{_SIZE}{size}{_SHA256}{sha256}{_CLOSE}{rest}"
+        f"{PLAIN_UID}{uid}{end}"
+    )
 
 
 def log_record(record: LogRecord) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
@@ -36,18 +38,30 @@ _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*"
 _REMOTE: Final = re.compile(rf"(?:{_SCHEME}::)*{_SCHEME}://")
 _KINDS: Final = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
-Print = tuple[int, int, int, int]
+_PRINT: Final = struct.Struct("=4Q")
+_WORD: Final = (1 << 64) - 1
 
 
 class Described(NamedTuple):
-    """A path as it is now. `print` is what a change would change; `later` is the digest that is still to be made."""
+    """A path as it is now. `print` is what a change would change; `later` is the digest that is still to be made.
+
+    `file_id` is by what that digest may be known already, "" where it cannot be.
+    """
 
     attributes: dict[str, Value]
     path: str
     kind: str
-    print: Print | None = None
+    print: bytes | None = None
     later: Callable[[], Digest] | None = None
     size: int = 0
+    file_id: str = ""
+
+    def known(self, checksum: str) -> Described:
+        """The same with the digest that the file had when it was read before."""
+        digest = digest_attributes(Digest(method="sha256", value=checksum, file_id=self.file_id))
+        attributes = {**self.attributes, **digest, names.ARTIFACT_CHECKSUM_REUSED: True}
+        del attributes[names.ARTIFACT_CHECKSUM_PROBLEM]
+        return self._replace(attributes=attributes, later=None)
 
 
 class JobPaths(NamedTuple):
@@ -82,9 +96,9 @@ def is_policy(value: object) -> bool:
     return isinstance(value, str) and (value in POLICIES or _GIVEN.fullmatch(value) is not None)
 
 
-def print_of(found: os.stat_result) -> Print:
-    """What changes when a file does."""
-    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+def print_of(found: os.stat_result) -> bytes:
+    """What changes when a file does; packed, since a stage keeps it of every output."""
+    return _PRINT.pack(found.st_ino, found.st_size, found.st_mtime_ns & _WORD, found.st_ctime_ns & _WORD)
 
 
 def describe(path: object, *, job: JobPaths, policy: str, address: Callable[[str], str]) -> Described:
@@ -115,7 +129,7 @@ def describe(path: object, *, job: JobPaths, policy: str, address: Callable[[str
         attributes[names.FILE_MODIFIED] = modified
     state = print_of(found)
     if stat.S_ISREG(found.st_mode):
-        return _file(attributes, absolute, found.st_size, state, policy)
+        return _file(attributes, absolute, found, policy)
     if stat.S_ISDIR(found.st_mode):
         return _folder(attributes, absolute, state, policy)
     kind = _KINDS.get(stat.S_IFMT(found.st_mode), "other")
@@ -151,18 +165,23 @@ def _remote(address: str, policy: str) -> Described:
     return Described(attributes=attributes, path=address, kind="remote")
 
 
-def _file(attributes: dict[str, Value], path: str, size: int, state: Print, policy: str) -> Described:
+def _file(attributes: dict[str, Value], path: str, found: os.stat_result, policy: str) -> Described:
+    size = found.st_size
     attributes[names.ARTIFACT_KIND] = "file"
     attributes[names.FILE_SIZE] = size
     if policy == "auto":
         policy = "sha256" if size <= AUTO_BYTES else "stat"
-    later = None
+    later, file_id = None, ""
     if policy == "sha256" and size > SMALL_FILE:
         attributes.update(_pending("sha256"))
         later = _work(digests.hash_file, path)
+        file_id = digests.file_id(found, time.time_ns())
     else:
         attributes.update(digest_attributes(_digest_now(path, policy)))
-    return Described(attributes=attributes, path=path, kind="file", print=state, later=later, size=size)
+    state = print_of(found)
+    return Described(
+        attributes=attributes, path=path, kind="file", print=state, later=later, size=size, file_id=file_id
+    )
 
 
 def _digest_now(path: str, policy: str) -> Digest:
@@ -175,7 +194,7 @@ def _digest_now(path: str, policy: str) -> Digest:
     return Digest(method="given", value=policy.lower())
 
 
-def _folder(attributes: dict[str, Value], path: str, state: Print, policy: str) -> Described:
+def _folder(attributes: dict[str, Value], path: str, state: bytes, policy: str) -> Described:
     attributes[names.ARTIFACT_KIND] = "folder"
     measured = digests.measure_tree(path, limit=SMALL_FOLDER)
     if measured is not None:
@@ -212,6 +231,8 @@ def digest_attributes(of: Digest) -> dict[str, Value]:
     made: dict[str, Value] = {names.ARTIFACT_CHECKSUM_METHOD: of.method}
     if of.value is not None:
         made[names.ARTIFACT_STAT_PRINT if of.method == "stat" else names.ARTIFACT_CHECKSUM] = of.value
+    if of.file_id:
+        made[names.ARTIFACT_FILE_ID] = of.file_id
     if of.problem:
         made[names.ARTIFACT_CHECKSUM_PROBLEM] = clean_text(of.problem)
     return made

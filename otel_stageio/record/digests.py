@@ -11,6 +11,7 @@ import io
 import os
 import stat
 import threading
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_stageio.record.values import clean_text
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 _SMALL = 1 << 20
 _PIECE = 8 << 20
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+#: Nanoseconds after which a file's times are trusted to tell a change.
+_SETTLED = 2_000_000_000
+#: The part of a mode that says what it is.
+_TYPE = stat.S_IFMT(0o777777)
 #: Our own folder inside a stage's, which is never part of what the stage made.
 _OWN = b".stageio"
 _CHANGED = "changed while it was read"
@@ -48,6 +53,8 @@ class Digest(NamedTuple):
     size     bytes that were read, or of all files of a folder; None where nothing is known
     files    number of files of a folder; None for a file
     problem  why `value` is None, in words
+    file_id  of a file of more than 1 MiB: what it is known by when it is seen again, see `file_id`; "" where its times
+             were too young for that
     """
 
     method: str
@@ -55,6 +62,7 @@ class Digest(NamedTuple):
     size: int | None = None
     files: int | None = None
     problem: str = ""
+    file_id: str = ""
 
 
 class _Watch(threading.local):
@@ -78,8 +86,50 @@ def hash_file(path: str, *, attempts: int = 2) -> Digest:
     return digest
 
 
+def file_id(found: os.stat_result, now: int) -> str:
+    """What a change of a file would change: ``device:inode:size:mtime:ctime``, the times in nanoseconds.
+
+    "" where one of them is not two seconds older than `now`: a file system that counts in whole seconds, or by another
+    clock, may then let the file change once more without a sign.
+    """
+    if max(found.st_mtime_ns, found.st_ctime_ns) > now - _SETTLED:
+        return ""
+    return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+
+
+def hash_small(path: str) -> tuple[os.stat_result, bytes] | None:
+    """The sha256 of a file of up to 1 MiB and how it was found; None where `hash_file` has more to do.
+
+    Raises OSError and ValueError. It is as short as it can be: this is the path of ten thousand files.
+    """
+    before = os.stat(path)
+    size = before.st_size
+    if size > _SMALL or before.st_mode & _TYPE != stat.S_IFREG:
+        return None
+    descriptor = os.open(path, _FLAGS)
+    try:
+        content = os.read(descriptor, size + 1)
+        after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if len(content) != size or _differ(before, after):
+        return None
+    return before, _sha256()(content).digest()
+
+
+def _differ(before: os.stat_result, after: os.stat_result) -> bool:
+    return (
+        after.st_mtime_ns != before.st_mtime_ns
+        or after.st_ctime_ns != before.st_ctime_ns
+        or after.st_size != before.st_size
+        or after.st_ino != before.st_ino
+        or after.st_dev != before.st_dev
+    )
+
+
 def _read(path: str | bytes, *, opened: bool) -> Digest:
     try:
+        began = time.time_ns()
         # Asked before it is opened: opening a FIFO lets its writer go, opening a device may set it off.
         before = os.stat(path)
         if not stat.S_ISREG(before.st_mode):
@@ -104,15 +154,10 @@ def _read(path: str | bytes, *, opened: bool) -> Digest:
             os.close(descriptor)
     except (OSError, ValueError) as error:
         return Digest(method="sha256", problem=_in_words(error))
-    if (
-        after.st_mtime_ns != before.st_mtime_ns
-        or after.st_ctime_ns != before.st_ctime_ns
-        or after.st_size != size
-        or after.st_ino != before.st_ino
-        or after.st_dev != before.st_dev
-    ):
+    if _differ(before, after):
         return Digest(method="sha256", size=read, problem=_CHANGED)
-    return Digest(method="sha256", value="sha256:" + digest.hexdigest(), size=read)
+    known_by = file_id(before, began) if read > _SMALL else ""
+    return Digest(method="sha256", value="sha256:" + digest.hexdigest(), size=read, file_id=known_by)
 
 
 def _read_pieces(descriptor: int, digest: HASH, expected: int) -> int:

@@ -25,6 +25,10 @@ __all__ = ["Digest", "Hasher", "allowed_cores", "hash_file", "hash_tree", "measu
 _QUIET = 2.0
 
 
+#: Of a line of /proc/self/cgroup.
+_PARTS = 3
+
+
 class _Ended(BaseException):
     """Raised out of a `watch.tick` to end the reading of a file that nobody waits for. No guard may take it."""
 
@@ -236,26 +240,43 @@ class _Look:
 
 
 def allowed_cores(*, root: str = "/") -> int:
-    """Return how many cores this process may use: its CPU affinity, and the quota of its control group (version 2).
+    """Return how many cores this process may use: its CPU affinity, and the quota of its control group.
 
-    A quota of less than two cores counts as one. `root` is where /proc and /sys are looked for.
+    A quota of less than two cores counts as one. Both versions of control groups are known. `root` is where /proc and
+    /sys are looked for.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open(os.path.join(root, "proc/self/cgroup"), encoding="utf-8") as file:
-            group = next((line[3:].strip() for line in file if line.startswith("0::")), None)
+            lines = [line.rstrip("\n").split(":", 2) for line in file]
     except (OSError, ValueError):
-        group = None
-    while group is not None:
-        cores = min(cores, _quota(os.path.join(root, "sys/fs/cgroup", group.strip("/"), "cpu.max"), cores))
-        group = os.path.dirname(group) if group.strip("/") else None
+        return cores
+    for number, controllers, group in (line for line in lines if len(line) == _PARTS):
+        if number == "0" and not controllers:
+            cores = min(cores, _allowed(os.path.join(root, "sys/fs/cgroup"), group, ("cpu.max",), cores))
+        elif "cpu" in controllers.split(","):
+            files = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            cores = min(cores, _allowed(os.path.join(root, "sys/fs/cgroup", controllers), group, files, cores))
     return cores
 
 
-def _quota(path: str, otherwise: int) -> int:
+def _allowed(mount: str, group: str, files: tuple[str, ...], cores: int) -> int:
+    """The least quota of a group and of those that it is in; `cores` where they have none."""
+    below: str | None = group.strip("/")
+    while below is not None:
+        cores = min(cores, _quota([os.path.join(mount, below, name) for name in files], cores))
+        below = os.path.dirname(below) if below else None
+    return cores
+
+
+def _quota(paths: list[str], otherwise: int) -> int:
+    """The quota that stands in a file or two: microseconds of work, and in how many of time."""
     try:
-        with open(path, encoding="utf-8") as file:
-            quota, period = file.read().split()
-        return otherwise if quota == "max" else max(int(quota) // int(period), 1)
+        said = ""
+        for path in paths:
+            with open(path, encoding="utf-8") as file:
+                said += f"{file.read()} "
+        quota, period = said.split()
+        return otherwise if quota in ("max", "-1") else max(int(quota) // int(period), 1)
     except (OSError, ValueError, ZeroDivisionError):
         return otherwise

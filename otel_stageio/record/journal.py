@@ -59,7 +59,7 @@ class StageJournal:
         try:
             file.write(line)
         except OSError as why:
-            self._refused(f"cannot write {file.path}", why)
+            self.refused(file, why)
         if self.closed:  # after the end each record opens its file for itself: stages of one process may be many
             file.close()
 
@@ -73,6 +73,10 @@ class StageJournal:
         if known is None:
             known = self._tails.setdefault(key, encode.tail(limits.fit_scope(scope), self._resource))
         return known
+
+    def refused(self, file: files.AppendFile, why: OSError) -> None:
+        """Tell that a line could not be written to a file."""
+        self._refused(f"cannot write {file.path}", why)
 
     def close(self) -> None:
         """Give the descriptors back; a later line opens its file for itself."""

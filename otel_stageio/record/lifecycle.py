@@ -183,6 +183,7 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         if self._opened.lock is not None:
             self._opened.lock.release()
         self._recorder.close()
+        self._lineage = None  # it holds a descriptor
         exits.unregister(self)
 
     def _note_git(self, patience: float, *, final: bool) -> None:

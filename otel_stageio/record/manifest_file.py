@@ -31,10 +31,8 @@ class ManifestFile:
         """The manifest of this moment as the bytes of its file."""
         recorder = self._recorder
         with recorder.lock:
-            document = manifest.manifest(recorder.state, degraded=recorder.degraded)
-            # Of its own, so that nobody waits for the text of a long one: entries are replaced, never changed.
-            document = {key: of.copy() if isinstance(of, (dict, list)) else of for key, of in document.items()}
-        return manifest.dump(document)
+            document = manifest.snapshot(recorder.state, degraded=recorder.degraded)
+        return manifest.dump(document)  # without the lock: nobody waits for the text of a long one
 
     def rewrite(self, *, sync: bool = False) -> None:
         """Bring manifest.json up to date, if there is one and this process may write it."""

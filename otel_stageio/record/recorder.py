@@ -20,6 +20,7 @@ from otel_stageio.record.clock import Clock
 from otel_stageio.record.drift import Drift
 from otel_stageio.record.journal import StageJournal
 from otel_stageio.record.manifest_file import ManifestFile
+from otel_stageio.record.plain import PlainRecords
 from otel_stageio.record.secret_spans import without_secrets
 from otel_stageio.record.signing import Signature
 from otel_stageio.record.values import clean_text
@@ -40,7 +41,7 @@ _LEVELS = {names.SEVERITY_INFO: "INFO", names.SEVERITY_WARN: "WARNING", names.SE
 _FOUND = frozenset({names.DIGEST, names.GIT, names.STEP_FINISHED})
 
 
-class Recorder:
+class Recorder(PlainRecords):
     """Writes one attempt. With `places` None nothing is written: the fold alone knows what was said."""
 
     def __init__(

@@ -9,6 +9,7 @@ found are the regular expressions loaded and asked.
 from __future__ import annotations
 
 import re
+from copy import copy
 from threading import get_ident
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -58,7 +59,7 @@ class Redactor:
         "_literals",
         "_open_names",
         "_open_texts",
-        "_own",
+        "own",
     )
 
     def __init__(self, patterns: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> None:
@@ -74,7 +75,7 @@ class Redactor:
         self._hidden_texts, self._hidden_names, self._open_texts, self._open_names = _patterns(tuple(patterns))
         self._finds = tuple(one.search for one in (*self._hidden_texts, *self._hidden_names))
         self._literals = tuple(sorted(self._known(environ or {}), key=len, reverse=True))
-        self._own = bool(self._literals or self._finds)
+        self.own = bool(self._literals or self._finds)
 
     @property
     def count(self) -> int:
@@ -108,7 +109,7 @@ class Redactor:
             or (":" in text and "/" in text and "hooks" in text)
         ):
             return self._redacted(text)
-        if self._own:
+        if self.own:
             for literal in self._literals:
                 if literal in text:
                     return self._redacted(text)
@@ -116,6 +117,12 @@ class Redactor:
                 if find(text):
                     return self._redacted(text)
         return text
+
+    def apart(self) -> Redactor:
+        """The same with a count of its own, to be asked what would be hidden."""
+        made = copy(self)
+        made._hits = {}  # noqa: SLF001 - of the same class
+        return made
 
     def _has_pair(self, text: str) -> bool:
         """Tell whether a secret stands after its name in the text, which in ``tokens: 512`` none does."""

@@ -91,6 +91,7 @@ class StageIO(StageLifecycle):
         self._searched = {}
         self._outputs = {}
         self._awaited = {}
+        self._digests = {}
         self._tracks = enable_manifest
         self._saves = True
         root = Path(output_base if output_base is not None else self._settings.job_dir or "out")
@@ -137,6 +138,8 @@ class StageIO(StageLifecycle):
             watch=hosts.watch(),
         )
         self._job_paths = JobPaths.of(str(root))
+        self._manners = {}
+        self._quickly = self._tracks and self._opened.job is not None and self._settings.checksum in ("auto", "sha256")
         self._hasher = Hasher(self._digested)
         self._logger = make_logger(self.stage_name, handler)
         self._git = self._probe_git()
@@ -216,6 +219,7 @@ class StageIO(StageLifecycle):
             self._update_job()
             self._background.start()
             self._recorder.on_change = self._changed
+            self._recorder.poke = self._background.poke
         exits.register(self, sigterm=self._settings.sigterm and opened.job is not None)
         if self._settings.capture == "root":
             self._capture = Capture.start(self._recorder, self.stage_name)

@@ -6,24 +6,25 @@ import contextlib
 import glob
 import itertools
 import os
+import stat
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import SettingError
 from otel_stageio.record import artifacts
 from otel_stageio.record.digests import Digest
 from otel_stageio.record.exceptions import said
-from otel_stageio.record.paths import StagePaths, written_beside
+from otel_stageio.record.paths import written_beside
+from otel_stageio.record.small_files import SmallFiles, Told
 from otel_stageio.record.values import clean_text, plain
 from otel_stageio.views.artifacts import EVENT_OF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from otel_stageio.job.lineage import Lineage
     from otel_stageio.model import Value
-    from otel_stageio.record.artifacts import Described, JobPaths, Print
+    from otel_stageio.record.artifacts import Described
     from otel_stageio.record.hashing import Hasher
 
     AnyPath = str | os.PathLike[str]
@@ -32,27 +33,12 @@ _numbers = itertools.count(1)
 _NOT_WAITED = "the stage ended before it was computed"
 
 
-class _Tracked(NamedTuple):
-    """What the end of the stage needs to know of an artifact to judge it again."""
-
-    path: str
-    print: Print | None
-    policy: str
-    #: The attributes that came with the call, to be said again with a new size and checksum.
-    given: dict[str, Value]
-
-
-class StageTracking(StagePaths):
+class StageTracking(SmallFiles):
     """Tracking. All methods may be called from any thread; what is found on disk never makes them raise."""
 
-    _job_paths: JobPaths
     _hasher: Hasher
-    _outputs: dict[str, _Tracked]
-    #: The digests that are to come, by role and path: the number of the latest call, whose digest alone counts, and
-    #: whether it is still to tell who made the file.
-    _awaited: dict[tuple[str, str], tuple[int, bool]]
-    #: What the other stages of the job made; there from the first input on.
-    _lineage: Lineage | None = None
+    #: The digests of large files that were made here, by what the files are known by when they are seen again.
+    _digests: dict[str, str]
 
     def track_input(self, path: AnyPath, type: str | None = None, /, **metadata: Any) -> None:  # noqa: A002 - the card's word
         """Record a file, folder or remote address that the stage reads.
@@ -62,6 +48,8 @@ class StageTracking(StagePaths):
         ``auto``, ``sha256``, ``stat``, ``off`` or ``sha256:<hex>``. A missing input is recorded as missing, with a
         warning that lists where `get_input_path` looked. The same path again updates its entry.
         """
+        if self._quickly and self._take("input", path, type, metadata):
+            return
         described = self._track("input", path, type, metadata)
         if described is not None and described.kind == "missing":
             looked = self._searched.get(described.path, ())
@@ -75,7 +63,8 @@ class StageTracking(StagePaths):
         It may be written after the call: at finalize it is looked at again, read anew where it changed, and recorded
         as missing, with a warning, where it is not there.
         """
-        self._track("output", path, type, metadata)
+        if not self._quickly or not self._take("output", path, type, metadata):
+            self._track("output", path, type, metadata)
 
     def track_intermediate(
         self,
@@ -87,11 +76,10 @@ class StageTracking(StagePaths):
         **metadata: Any,
     ) -> None:
         """Record a file or folder that is neither: a cache, a temporary file. `retained` says whether it is kept."""
-        about: dict[str, Value] = {
-            names.ARTIFACT_RETAINED: bool(plain(retained)),
-            names.ARTIFACT_REASON: said(reason),
-        }
-        self._track("intermediate", path, type, metadata, about)
+        keeps, why = bool(plain(retained)), said(reason)
+        if not self._quickly or not self._take("intermediate", path, type, metadata, keeps, why):
+            about: dict[str, Value] = {names.ARTIFACT_RETAINED: keeps, names.ARTIFACT_REASON: why}
+            self._track("intermediate", path, type, metadata, about)
 
     def track_inputs(
         self,
@@ -171,18 +159,30 @@ class StageTracking(StagePaths):
         described = artifacts.describe(
             path, job=self._job_paths, policy=policy, address=self._recorder.redactor.address
         )
+        known = self._known_checksum(described.file_id) if described.file_id else None
+        if known is not None:
+            described = described.known(known)
         shown = str(described.attributes[names.FILE_PATH])
         # From here on an earlier digest of this path is out of date.
         self._awaited.pop((role, shown), None)
         made_by = self._made_by(shown, described.attributes) if role == "input" else {}
         self._recorder.event(EVENT_OF[role], {**described.attributes, **made_by, **given}, call=f"track_{role}")
         if role == "output" and described.kind != "remote":
-            self._outputs[shown] = _Tracked(described.path, described.print, policy, given)
+            self._outputs[shown] = described.print, Told(described.path, policy, given, whole=True), ""
         if described.later is not None:
             number = next(_numbers)
             self._awaited[role, shown] = number, role == "input" and not made_by
             self._digest_later(f"{role}\0{number}\0{shown}", described, judging=judging)
         return described
+
+    def _known_checksum(self, file_id: str) -> str | None:
+        """The digest of a large file that was read before and has not changed since, where the job knows of it."""
+        if file_id in self._digests:
+            return self._digests[file_id]
+        if self._opened.job is not None:
+            with self._troubled("cannot find out whether a file was read before"):
+                return (self._lineage or self._look_at_job()).checksum(file_id)
+        return None
 
     def _digest_later(self, key: str, described: Described, *, judging: bool) -> None:
         if self._recorder.finished or not self._recorder.owned:  # nobody will come back to it
@@ -194,6 +194,8 @@ class StageTracking(StagePaths):
     def _digested(self, key: str, digest: Digest) -> None:
         """Record a digest that was made after its call; called by the hashing thread."""
         made = artifacts.digest_attributes(digest)
+        if digest.file_id and digest.value is not None:
+            self._digests[digest.file_id] = digest.value
         if digest.files is not None:
             made[names.ARTIFACT_FILES] = digest.files
         if digest.size is not None and digest.value is not None:
@@ -215,31 +217,25 @@ class StageTracking(StagePaths):
 
     def _made_by(self, path: str | None, of: Mapping[str, Any]) -> dict[str, Value]:
         """What names the attempt that made an input of these attributes; nothing where no other stage's did."""
-        job = self._opened.job
-        if job is not None:
+        if self._opened.job is not None:
             with self._troubled("cannot find out which stage made an input"):
-                if self._lineage is None:
-                    from otel_stageio.job.lineage import Lineage
-
-                    self._lineage = Lineage(job, self._opened.layout)
-                found = self._lineage.producer(path, of.get(names.ARTIFACT_CHECKSUM), of.get(names.FILE_SIZE))
+                lineage = self._lineage or self._look_at_job()
+                found = lineage.producer(path, of.get(names.ARTIFACT_CHECKSUM), of.get(names.FILE_SIZE))
                 return found.attributes() if found is not None else {}
         return {}
 
     def _judge_outputs(self) -> None:
         """Look at every output again: a changed one is recorded anew, a vanished one as missing."""
-        for shown, tracked in list(self._outputs.items()):
+        for shown, (before, told, words) in list(self._outputs.items()):
             with self._troubled("cannot judge an output"):
-                now = _print(tracked.path)
-                if now is None or now != tracked.print or os.path.isdir(tracked.path):
-                    self._judge(shown, tracked, now)
-
-    def _judge(self, shown: str, tracked: _Tracked, now: Print | None) -> None:
-        if now is not None or tracked.print is not None:
-            self._record("output", tracked.path, tracked.policy, tracked.given, judging=True)
-        if now is None:
-            was = "was tracked as an output and is gone" if tracked.print else "was tracked as an output and never made"
-            self._find(f"{shown} {was}")
+                path = told.path(shown)
+                now, is_folder = _look_at(path)
+                if now is None or now != before or is_folder:
+                    if now is not None or before is not None:
+                        self._record("output", path, told.policy, told.said(words), judging=True)
+                    if now is None:
+                        was = "is gone" if before is not None else "never made"
+                        self._find(f"{shown} was tracked as an output and {was}")
 
     def _settle_digests(self, *, wait: float, progress: Callable[[int, int, float], None] | None) -> None:
         """Let the digests that are under way be made, for at most `wait` seconds; the rest is recorded as not made."""
@@ -248,8 +244,10 @@ class StageTracking(StagePaths):
             self._settle(key, {names.ARTIFACT_CHECKSUM_PROBLEM: _NOT_WAITED})
 
 
-def _print(path: str) -> Print | None:
+def _look_at(path: str) -> tuple[bytes | None, bool]:
+    """A path's print, None where it is not there, and whether it is a folder."""
     try:
-        return artifacts.print_of(os.stat(path))
+        found = os.stat(path)
     except (OSError, ValueError):
-        return None
+        return None, False
+    return artifacts.print_of(found), stat.S_ISDIR(found.st_mode)

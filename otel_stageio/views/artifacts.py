@@ -21,13 +21,18 @@ _KEYS: Final = {
     "checksum": names.ARTIFACT_CHECKSUM,
     "checksum_method": names.ARTIFACT_CHECKSUM_METHOD,
     "checksum_problem": names.ARTIFACT_CHECKSUM_PROBLEM,
+    "file_id": names.ARTIFACT_FILE_ID,
+    "checksum_reused": names.ARTIFACT_CHECKSUM_REUSED,
     "stat_print": names.ARTIFACT_STAT_PRINT,
     "retained": names.ARTIFACT_RETAINED,
     "reason": names.ARTIFACT_REASON,
 }
 RESERVED: Final = frozenset({*_KEYS, "producer", "metadata"})
 #: Keys that a digest event brings, all of them at once: what it does not name is gone, but for the method.
-_DIGEST_KEYS: Final = ("checksum", "checksum_method", "checksum_problem", "stat_print")
+_DIGEST_KEYS: Final = (
+    *("checksum", "checksum_method", "checksum_problem"),
+    *("file_id", "checksum_reused", "stat_print"),
+)
 #: What an entry says of the attempt that made an input.
 _PRODUCER_KEYS: Final = {
     "stage": names.PRODUCER_STAGE,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
-from otel_stageio.views.indented import indented
+from otel_stageio.views.entries import Entries
+from otel_stageio.views.indented import Ready, indented
 from otel_stageio.views.moments import rfc3339, seconds_between
 
 if TYPE_CHECKING:
@@ -26,6 +27,18 @@ def manifest(state: StageState, *, degraded: Iterable[str] = ()) -> dict[str, An
 
     `degraded` adds what the disk refused to journal. Before the started event there is nothing to show: {}.
     """
+    made = snapshot(state, degraded=degraded)
+    return {key: list(of.values()) if isinstance(of, Entries) else of for key, of in made.items()}
+
+
+def snapshot(state: StageState, *, degraded: Iterable[str] = ()) -> dict[str, Any]:
+    """The same for `dump`: artifacts as they are held. It stays as it is, whatever comes to the state."""
+    made = _document(state, degraded)
+    # Containers of its own are enough: what is in them is replaced, never changed.
+    return {key: of.copy() if isinstance(of, (dict, list, Entries)) else of for key, of in made.items()}
+
+
+def _document(state: StageState, degraded: Iterable[str]) -> dict[str, Any]:
     started = state.started
     if started is None:
         return {}
@@ -49,9 +62,9 @@ def manifest(state: StageState, *, degraded: Iterable[str] = ()) -> dict[str, An
         "trace_id": started.trace_id,
         "span_id": started.span_id,
         "job_id": about[names.JOB_ID],
-        "inputs": list(state.artifacts["input"].values()),
-        "outputs": list(state.artifacts["output"].values()),
-        "intermediate_files": list(state.artifacts["intermediate"].values()),
+        "inputs": state.artifacts["input"],
+        "outputs": state.artifacts["output"],
+        "intermediate_files": state.artifacts["intermediate"],
         "steps": state.steps.entries(running=end is None),
         "config": state.config,
         "metrics": state.metrics,
@@ -99,4 +112,5 @@ def _provenance(about: Attributes) -> dict[str, Any]:
 
 def dump(document: Mapping[str, Any]) -> bytes:
     """A manifest as the bytes of its file: indented JSON, UTF-8, a newline at the end; bytes values as base64."""
-    return f"{indented(document)}\n".encode("utf-8", "backslashreplace")
+    texts = {key: [*map(Ready, of.texts())] for key, of in document.items() if isinstance(of, Entries)}
+    return f"{indented({**document, **texts})}\n".encode("utf-8", "backslashreplace")

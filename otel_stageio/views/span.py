@@ -13,10 +13,12 @@ from otel_stageio import conventions as names
 from otel_stageio.journal import encode
 from otel_stageio.journal.limits import bounded
 from otel_stageio.model import FLAGS_LOCAL, FLAGS_REMOTE, Span, SpanEvent, SpanLink
+from otel_stageio.views.entries import attributes_of
 from otel_stageio.views.span_calls import MOST_LINKS, dropped_in, under
 
 if TYPE_CHECKING:
     from otel_stageio.model import Attributes, LogRecord, Value
+    from otel_stageio.views.entries import SmallFile
     from otel_stageio.views.state import StageState
 
 MOST_EVENTS: Final = 1000
@@ -31,6 +33,11 @@ _MOST_SPAN_BYTES: Final = 128 * 1024
 _LONGEST_TEXT: Final = 4096
 #: Bytes of a value that the program gave the span itself, which is shown as it is up to here.
 _LONGEST_TOLD: Final = 16 * 1024
+
+_MOST_PLAIN: Final = MOST_EVENTS * _SHARES[-1][1]
+_MOST_PLAIN_BYTES: Final = MOST_BYTES * _SHARES[-1][1]
+#: What an event weighs besides its time, its name and its attributes.
+_EMPTY: Final = len(encode.event(SpanEvent(time_unix_nano=0, name="")) + ',"attributes":[]') - len("0")
 
 _SHOWN: Final = frozenset(
     {
@@ -64,6 +71,16 @@ class SpanEvents:
             if self._bytes + weight <= MOST_BYTES * share:
                 self._bytes += weight
                 self.kept.append(made)
+                return
+        self.left_out += 1
+
+    def add(self, at: int, name: str, weight: int, file: SmallFile) -> None:
+        """The same for the event of a small file, whose time and attributes weigh that much as text."""
+        if self._bytes + weight < _MOST_PLAIN_BYTES and len(self.kept) < _MOST_PLAIN:
+            weight += _EMPTY + len(name)
+            if self._bytes + weight <= _MOST_PLAIN_BYTES:
+                self._bytes += weight
+                self.kept.append(SpanEvent(time_unix_nano=at, name=name, attributes=attributes_of(file)))
                 return
         self.left_out += 1
 
@@ -173,9 +190,7 @@ def attributes_at_end(state: StageState) -> dict[str, Value]:
         made.update({key: scalar(of[key]) for key in keys if key in of})
     for role, entries in state.artifacts.items():
         made[names.TOTAL_COUNT.format(role=role)] = len(entries)
-        made[names.TOTAL_SIZE.format(role=role)] = sum(
-            size for each in entries.values() if isinstance(size := each["size_bytes"], int)
-        )
+        made[names.TOTAL_SIZE.format(role=role)] = sum(size for size in entries.sizes() if isinstance(size, int))
     made[names.WARNINGS_COUNT] = len(state.warnings)
     made[names.ERRORS_COUNT] = len(state.errors)
     made.update({names.LOGS_COUNT.format(level=level.lower()): n for level, n in state.log_counts.items() if n})

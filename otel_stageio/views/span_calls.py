@@ -53,20 +53,19 @@ class SpanCalls:
                 )
             )
         elif names.PRODUCER_SPAN_ID in of:
-            self._have(of)
+            self.have(of, of.get(names.FILE_PATH))
 
-    def _have(self, of: Attributes) -> None:
+    def have(self, of: Attributes, path: Value) -> None:
         """Link to the stage that made an input: to each such stage at least once, and else while there is room."""
         producer = (str(of.get(names.PRODUCER_TRACE_ID, "")), str(of[names.PRODUCER_SPAN_ID]))
         paths = self._producers.setdefault(producer, set())
-        path = str(of.get(names.FILE_PATH))
-        if path in paths:  # tracked again
+        if str(path) in paths:  # tracked again
             return
         if paths and len(self.links) >= _MOST_REPEATS:
             self.links_left_out += 1
             return
-        paths.add(path)
-        about: dict[str, Value] = {names.FILE_PATH: of.get(names.FILE_PATH), names.ARTIFACT_ROLE: "input"}
+        paths.add(str(path))
+        about: dict[str, Value] = {names.FILE_PATH: path, names.ARTIFACT_ROLE: "input"}
         kept = (names.PRODUCER_STAGE, names.PRODUCER_NUMBER, names.PRODUCER_ATTEMPT)
         about.update({name: of[name] for name in kept if name in of})
         self._link(SpanLink(trace_id=producer[0], span_id=producer[1], attributes=about, flags=FLAGS_REMOTE))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from otel_stageio import conventions as names
 from otel_stageio.views import artifacts
+from otel_stageio.views.entries import Entries
 from otel_stageio.views.moments import rfc3339
 from otel_stageio.views.span import SpanEvents, attributes_at_end
 from otel_stageio.views.span_calls import SpanCalls
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from otel_stageio.model import LogRecord, Value
+    from otel_stageio.views.entries import SmallFile
 
 _Entry = dict[str, "Value"]
 #: How many calls after finalize are listed one by one; the rest is counted.
@@ -49,7 +51,7 @@ class StageState:
         self.started: LogRecord | None = None
         self.finished: LogRecord | None = None
         self.contradicted = False
-        self.artifacts: dict[str, dict[str, _Entry]] = {role: {} for role in names.ROLES}
+        self.artifacts = {role: Entries() for role in names.ROLES}
         self.config: _Entry = {}
         self.resources: _Entry = {}
         self.metrics: _Entry = {}
@@ -115,14 +117,23 @@ class StageState:
 
     def _track(self, record: LogRecord) -> None:
         made = artifacts.entry(record.attributes)
-        entries = self.artifacts[artifacts.ROLE_OF[record.event_name]]
-        path = str(made["path"])
-        entries[path] = artifacts.updated(entries[path], made) if path in entries else made
+        self.artifacts[artifacts.ROLE_OF[record.event_name]].add(str(made["path"]), made)
+
+    def add_file(self, at: int, weight: int, file: SmallFile) -> None:
+        """Take in what `apply` would of the event of a small file, while the stage runs.
+
+        `weight` is how many characters its time and its encoded attributes have.
+        """
+        kind = file[5]
+        self.artifacts[kind.role].add_file(file)
+        self.span_events.add(at, kind.event, weight, file)
+        if kind.producer:
+            self.span_calls.have(kind.attributes, file[0])
 
     def _digest(self, record: LogRecord) -> None:
-        entries = self.artifacts.get(str(record.attributes.get(names.ARTIFACT_ROLE)), {})
+        entries = self.artifacts.get(str(record.attributes.get(names.ARTIFACT_ROLE)))
         path = str(record.attributes.get(names.FILE_PATH))
-        if path in entries:
+        if entries is not None and path in entries:
             entries[path] = artifacts.with_digest(entries[path], record)
 
     def _configure(self, record: LogRecord) -> None:

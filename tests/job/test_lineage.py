@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from otel_stageio import conventions as names
 from otel_stageio.job import lineage
 from otel_stageio.job.layout import EVENTS, JobLayout, StageLayout
 from otel_stageio.job.lineage import Lineage, Producer
+from otel_stageio.views.artifacts import EVENT_OF
 from tests.processes import in_processes
 
 if TYPE_CHECKING:
@@ -546,3 +548,188 @@ def test_a_child_by_fork_asks(job, asks):
     finally:
         done.set()
         thread.join()
+
+
+# Large files that were read before.
+
+ID = "1:2:3000000:4:5"
+
+
+def known(w: StageIO, role: str, file_id: str = ID, checksum: str = SHA, **more: Any) -> None:
+    """Have a stage say that it read a large file."""
+    about = {names.FILE_PATH: f"/data/{role}", names.ARTIFACT_ROLE: role, names.ARTIFACT_TYPE: "file"}
+    digest = {names.ARTIFACT_CHECKSUM_METHOD: "sha256", names.ARTIFACT_CHECKSUM: checksum}
+    digest[names.ARTIFACT_FILE_ID] = file_id
+    w._recorder.event(EVENT_OF[role], {**about, **digest, **more}, call="")
+
+
+@pytest.mark.parametrize("end", ["success", "failed", None])
+@pytest.mark.parametrize("role", ["input", "output", "intermediate"])
+def test_a_digest_of_another_stage(job, asks, role, end):
+    """What a stage read in whatever role is known, whether it runs or has ended; what it did not read is not."""
+    io = StageIO("06_asr", job.root)
+    known(io, role)
+    if end:
+        io.finalize(end)
+    assert asks.checksum(ID) == SHA
+    assert asks.checksum("1:2:3000000:4:6") is None
+    assert made(asks, "/data/input") is None
+
+
+def test_a_digest_that_comes_late(job, asks):
+    """A digest that was made after the call is known as soon as it is on record."""
+    io = StageIO("06_asr", job.root)
+    known(io, "input", checksum=SHA, **{names.ARTIFACT_FILE_ID: None})
+    assert asks.checksum(ID) is None
+    io._recorder.event(
+        names.DIGEST,
+        {
+            names.ARTIFACT_ROLE: "input",
+            names.FILE_PATH: "/data/input",
+            names.ARTIFACT_CHECKSUM_METHOD: "sha256",
+            names.ARTIFACT_CHECKSUM: SHA,
+            names.ARTIFACT_FILE_ID: ID,
+        },
+        call="",
+    )
+    assert asks.checksum(ID) == SHA
+    io.finalize()
+    assert asks.checksum(ID) == SHA
+
+
+@pytest.mark.parametrize("method", ["given", "stat", "sha256-tree", None])
+def test_a_digest_of_another_method(job, asks, method):
+    """Only what we read ourselves, whole, counts."""
+    io = StageIO("06_asr", job.root)
+    known(io, "input", **{names.ARTIFACT_CHECKSUM_METHOD: method})
+    assert asks.checksum(ID) is None
+    io.finalize()
+    assert asks.checksum(ID) is None
+
+
+def test_former_attempts_of_the_stage_itself(job):
+    """All of them are known, the newest first, and no more of them are read than it takes; the running one is not."""
+    for number in range(4):
+        io = StageIO("07_subtitle", job.root)
+        known(io, "input", file_id=f"id {number}", checksum=f"sha256:{number:064d}")
+        if number < 3:
+            io.finalize("failed")
+    asks = Lineage(job, StageLayout(job, 7, "subtitle"), before=4)
+    assert asks.checksum("id 2") == f"sha256:{2:064d}"
+    assert asks._unread == [1, 2]
+    assert [asks.checksum(f"id {number}") for number in (0, 1, 3)] == [f"sha256:{0:064d}", f"sha256:{1:064d}", None]
+    assert asks._unread == []
+    assert made(asks, "/data/input") is None
+    io.finalize()
+
+
+def test_a_former_attempt_that_cannot_be_read(job):
+    """Its lines that say nothing, and one without a journal, are passed over."""
+    for _ in range(2):
+        io = StageIO("07_subtitle", job.root)
+        known(io, "input")
+        io.finalize("failed")
+    folder = StageLayout(job, 7, "subtitle").inner
+    (folder / "002" / EVENTS).unlink()
+    with (folder / "001" / EVENTS).open("ab") as file:
+        file.write(b'torn "stageio.artifact.file_id"\n')
+    asks = Lineage(job, StageLayout(job, 7, "subtitle"), before=3)
+    assert asks.checksum(ID) == SHA
+
+
+def test_the_stage_that_asks_first(job):
+    """In a job where nobody was before nothing is known."""
+    asks = Lineage(job, StageLayout(job, 7, "subtitle"), before=1)
+    assert asks.checksum(ID) is None
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_by_fork_asks_for_a_digest(job):
+    """It waits for no thread of its parent, though nothing has changed since the parent looked."""
+    io = StageIO("07_subtitle", job.root)
+    known(io, "input")
+    io.finalize()
+    asks = Lineage(job, StageLayout(job, 7, "subtitle"), before=2)
+    assert made(asks, "x") is None
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with asks._reading:
+            held.set()
+            done.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert held.wait(20)
+        assert in_processes(1, lambda _: asks.checksum(ID)) == [SHA]
+    finally:
+        done.set()
+        thread.join()
+
+
+# A file that is watched.
+
+
+@pytest.mark.parametrize("change", ["written", "replaced", "removed", "moved", "touched", "linked"])
+def test_whatever_happens_to_a_file_that_is_watched(tmp_path, change):
+    """It no longer stands; where nothing happens it does."""
+    path = tmp_path / "manifest.json"
+    path.write_bytes(b"{}")
+    seen = lineage.Watched(str(path))
+    assert seen.stands()
+    path.read_bytes()
+    assert seen.stands()
+    time.sleep(0.01)  # the clock of a file system ticks a few times less often than ours
+    if change == "written":
+        path.write_bytes(b"{}")
+    elif change == "replaced":
+        other = tmp_path / "other"
+        shutil.copy2(path, other)
+        other.replace(path)
+    elif change == "removed":
+        path.unlink()
+    elif change == "moved":
+        path.rename(tmp_path / "manifest.foreign")
+    elif change == "touched":
+        os.utime(path, ns=(1, 1))
+    else:
+        os.link(path, tmp_path / "copy")
+    assert not seen.stands()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["missing", "folder", "fifo", "closed"])
+def test_what_cannot_be_held_open(tmp_path, kind):
+    """What is no file, or was closed by somebody, is looked at by its path, or anew."""
+    path = tmp_path / "manifest.json"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "closed":
+        path.touch()
+    seen = lineage.Watched(str(path))
+    if kind == "closed":
+        os.close(seen._descriptor)
+        assert not seen.stands()
+        seen._descriptor = -1  # by the end of the test it may be somebody else's
+        return
+    assert (seen.stands(), seen._descriptor) == (True, -1)
+    if path.exists():
+        path.rename(tmp_path / "other")
+    else:
+        path.touch()
+    assert not seen.stands()
+
+
+def test_a_watched_file_is_given_back(tmp_path):
+    """Its descriptor is closed with it, and programs that are started do not get it."""
+    (tmp_path / "a").touch()
+    seen = lineage.Watched(str(tmp_path / "a"))
+    number = seen._descriptor
+    assert os.get_inheritable(number) is False
+    del seen
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)

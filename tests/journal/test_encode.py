@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from otel_stageio import conventions as names
 from otel_stageio.journal import encode
 from otel_stageio.model import LogRecord, Resource, Scope, Span, SpanEvent, SpanLink
 from tests.journal import samples
@@ -248,3 +249,37 @@ def test_a_scope_says_all_that_a_library_says_of_itself():
 def test_readable_text_of_a_value(value, text):
     """A value as text for people: text and bytes without quotes, anything else as plain JSON."""
     assert encode.readable(value) == text
+
+
+ENDS = {"flags": 1, "trace_id": "1" * 32, "span_id": "2" * 16}
+
+
+@pytest.mark.parametrize("flags", [0, 1])
+@unhurried
+@given(path=samples.texts, kind=samples.texts)
+def test_a_plain_event_is_put_together_from_parts(flags, path, kind):
+    """The four parts around time, attributes and uid make the very line that the encoder makes of the whole record."""
+    end = encode.tail(Scope(name="s"), Resource())
+    file = {
+        names.FILE_PATH: path,
+        names.FILE_MODIFIED: "2025-11-27T12:30:01.123456Z",
+        names.ARTIFACT_KIND: "file",
+        names.FILE_SIZE: 7,
+        names.ARTIFACT_CHECKSUM_METHOD: "sha256",
+        names.ARTIFACT_CHECKSUM: f"sha256:{'7f' * 32}",
+    }
+    more = {names.ARTIFACT_TYPE: kind, "n": 1.5}
+    record = LogRecord(
+        time_unix_nano=7,
+        severity_number=9,
+        severity_text="INFO",
+        event_name="stageio.input",
+        attributes={**file, **more, "log.record.uid": "w-1"},
+        **{**ENDS, "flags": flags},
+    )
+    first, second = encode.plain_event("stageio.input", 9, "INFO")
+    third, fourth = encode.PLAIN_UID, encode.plain_end(**{**ENDS, "flags": flags}, end=end)
+    whole = encode.log_line(record, end).decode()
+    assert f"{first}7{second}{encode.pairs({**file, **more})}{third}w-1{fourth}" == whole
+    modified, rest = "2025-11-27T12:30:01.123456Z", f",{encode.pairs(more)}"
+    assert encode.file_line(first, 7, second, path, modified, 7, "7f" * 32, rest, "w-1", fourth) == whole

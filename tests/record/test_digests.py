@@ -8,6 +8,7 @@ import random
 import socket
 import stat
 import threading
+import time
 import types
 from pathlib import Path
 
@@ -138,10 +139,10 @@ def test_without_permission(run_script):
     """What may not be read has no digest and says so; in a tree the first one is named and the rest is counted."""
     found = run_script(AS_NOBODY)
     assert found.stdout.splitlines() == [
-        "Digest(method='sha256', value=None, size=None, files=None, problem='no permission')",
-        "Digest(method='sha256-tree', value=None, size=10, files=2, problem='b: no permission')",
-        "Digest(method='sha256-tree', value=None, size=None, files=None, problem='no permission')",
-        "Digest(method='stat', value=None, size=10, files=2, problem='closed/: no permission')",
+        "Digest(method='sha256', value=None, size=None, files=None, problem='no permission', file_id='')",
+        "Digest(method='sha256-tree', value=None, size=10, files=2, problem='b: no permission', file_id='')",
+        "Digest(method='sha256-tree', value=None, size=None, files=None, problem='no permission', file_id='')",
+        "Digest(method='stat', value=None, size=10, files=2, problem='closed/: no permission', file_id='')",
     ], found.stderr
 
 
@@ -450,3 +451,113 @@ def test_hashlib_is_loaded_when_first_needed(run_script):
         print("hashlib" in sys.modules)
     """
     assert run_script(source).stdout.split() == ["False", "True"]
+
+
+# What a large file is known by when it is seen again.
+
+
+def settled(path: Path, size: int = 2 * MIB) -> os.stat_result:
+    """Make a file whose times are older than two seconds, as far as the module can tell."""
+    path.write_bytes(bytes(size))
+    return os.stat(path)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the module an hour has passed since."""
+    monkeypatch.setattr(digests, "time", types.SimpleNamespace(time_ns=lambda: time.time_ns() + 3600 * 10**9))
+
+
+def test_a_large_file_that_is_settled_has_an_id(tmp_path: Path, later: None):
+    """Device, inode, size and both times, in that order; a small file has none."""
+    found = settled(tmp_path / "file")
+    settled(tmp_path / "small", MIB)
+    known_by = f"{found.st_dev}:{found.st_ino}:{2 * MIB}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+    assert hash_file("file") == Digest(method="sha256", value=sha256(bytes(2 * MIB)), size=2 * MIB, file_id=known_by)
+    assert hash_file("small").file_id == ""
+
+
+@pytest.mark.parametrize(
+    ("modified", "changed", "trusted"),
+    [(-3, -3, True), (-2, -2, True), (-1.999, -3, False), (-3, -1.999, False), (-3, 0, False), (5, -3, False)],
+)
+def test_young_times_are_not_trusted(tmp_path: Path, modified: float, changed: float, trusted: bool):
+    """Both times have to be two seconds older than the start of the hash; times to come are no better."""
+    (tmp_path / "file").touch()
+    now = 1_764_246_601_000_000_000
+    real = os.stat("file")
+    times = {"st_mtime_ns": now + int(modified * 10**9), "st_ctime_ns": now + int(changed * 10**9)}
+    assert bool(digests.file_id(os.stat_result(tuple(real), times), now)) == trusted
+
+
+def test_a_fresh_file_has_no_id(tmp_path: Path):
+    """What was written a moment ago may be written again without a sign."""
+    settled(tmp_path / "file")
+    assert hash_file("file").file_id == ""
+
+
+def test_a_file_that_changes_has_no_id(tmp_path: Path, later: None, monkeypatch: pytest.MonkeyPatch):
+    """Neither its digest nor its id is trusted."""
+    settled(tmp_path / "file")
+    real = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        os.utime("file", ns=(1, random.getrandbits(40)))
+        return real(descriptor)
+
+    replace_calls(monkeypatch, fstat=fstat)
+    found = hash_file("file")
+    assert (found.value, found.file_id) == (None, "")
+
+
+# Small files, the quick way.
+
+
+@pytest.mark.parametrize("size", [0, 1, 1024, MIB])
+def test_a_small_file(tmp_path: Path, size: int):
+    """The digest is hashlib's, with how the file was found before it was read."""
+    content = random.Random(size).randbytes(size)
+    (tmp_path / "file").write_bytes(content)
+    found = digests.hash_small("file")
+    assert found is not None
+    assert (found[0].st_ino, found[0].st_size) == (os.stat("file").st_ino, size)
+    assert found[1] == hashlib.sha256(content).digest()
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_small_file(tmp_path: Path):
+    """A large file, a folder, a FIFO, a device and a file that is longer than it says are left to `hash_file`."""
+    (tmp_path / "large").write_bytes(bytes(MIB + 1))
+    os.mkfifo(tmp_path / "fifo")
+    assert [digests.hash_small(path) for path in ("large", ".", "fifo", "/dev/zero", "/proc/version")] == [None] * 5
+    with pytest.raises(FileNotFoundError):
+        digests.hash_small("missing")
+    with pytest.raises(ValueError, match="null"):
+        digests.hash_small("\0")
+
+
+@pytest.mark.parametrize("change", ["grows", "shrinks", "is touched", "is replaced"])
+def test_a_small_file_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str):
+    """Whatever happens to it while it is read, it is left to `hash_file`, and its descriptor is closed."""
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    closed: list[int] = []
+
+    def opened(name: str, flags: int) -> int:
+        if change == "grows":
+            path.write_bytes(b"abcd")
+        elif change == "shrinks":
+            path.write_bytes(b"ab")
+        elif change == "is touched":
+            os.utime(path, ns=(1, 1))
+        else:
+            other = tmp_path / "other"
+            other.write_bytes(b"abc")
+            os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+            other.replace(path)
+        return os.open(name, flags)
+
+    before = os.stat(path)
+    replace_calls(monkeypatch, open=opened, close=lambda number: closed.append(number) or os.close(number))
+    assert digests.hash_small("file") is None
+    assert len(closed) == 1

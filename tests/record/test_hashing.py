@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_stageio.errors import StageIOError
-from otel_stageio.record import hashing
+from otel_stageio.record import digests, hashing
 from otel_stageio.record.hashing import Digest, Hasher, allowed_cores, hash_file
 
 if TYPE_CHECKING:
@@ -414,6 +414,7 @@ def test_many_submitters():
         ("0::/\n", {"": "nonsense\n"}, 8),
         ("0::/\n", {"": "1 0\n"}, 8),
         ("1:cpu:/x\n", {"x": "100000 100000\n"}, 8),
+        ("nonsense\n0::/\n", {"": "250000 100000\n"}, 2),
     ],
 )
 def test_allowed_cores(
@@ -429,6 +430,39 @@ def test_allowed_cores(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cpu.max").write_text(text)
     assert allowed_cores(root=str(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("group", "limits", "expected"),
+    [
+        ("/x", {"x": ("200000", "100000")}, 2),
+        ("/x", {"x": ("150000", "100000")}, 1),
+        ("/x", {"x": ("-1", "100000")}, 8),
+        ("/x/y", {"x": ("300000", "100000"), "x/y": ("-1", "100000")}, 3),
+        ("/not/seen/from/here", {"": ("400000", "100000")}, 4),
+        ("/x", {"x": ("100000", "nonsense")}, 8),
+        ("/x", {}, 8),
+    ],
+)
+def test_allowed_cores_of_the_older_control_groups(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: str, limits: dict[str, tuple[str, str]], expected: int
+):
+    """Version 1 has the quota in two files, in the folder of the controllers; a mixture with version 2 is common."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    lines = f"12:memory:/m\n4:cpu,cpuacct:{group}\n1:name=systemd:/\n0::/\n"
+    (tmp_path / "proc/self/cgroup").write_text(lines)
+    for below, (quota, period) in limits.items():
+        folder = tmp_path / "sys/fs/cgroup/cpu,cpuacct" / below
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (folder / "cpu.cfs_period_us").write_text(f"{period}\n")
+    assert allowed_cores(root=str(tmp_path)) == expected
+
+
+def test_pieces_are_large():
+    """Large files are read in pieces of 8 MiB: small ones starve behind the interpreter's lock in a busy stage."""
+    assert digests._PIECE == 8 * MIB
 
 
 def test_allowed_cores_of_this_process():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -168,8 +169,8 @@ def test_arguments_that_break_when_asked(io, audio, told):
 def test_trouble_of_our_own_never_reaches_the_stage(io, audio, monkeypatch, capsys):
     """A bug of ours in a call costs the entry: one line on stderr, one entry in `degraded`, and the stage goes on."""
     monkeypatch.setattr(tracking.artifacts, "describe", lambda *_, **__: 1 / 0)
-    io.track_input(audio)
-    io.track_input(audio)
+    io.track_input(audio.parent)
+    io.track_input(audio.parent)
     assert io.manifest["degraded"] == ["cannot track an input: ZeroDivisionError: division by zero"]
     assert capsys.readouterr().err.count("cannot track an input") == 1
 
@@ -635,6 +636,281 @@ def test_a_large_file_after_the_end_is_hashed_in_the_call(io, tmp_path, told):
     assert told(io).entry()["checksum"] == sha256(bytes(LARGE))
     (warning,) = told(io).manifest["warnings"]
     assert [each["call"] for each in warning["calls"]] == ["track_input"]
+
+
+# Large files that were read before.
+
+
+@pytest.fixture
+def settled(monkeypatch) -> None:
+    """Files need no two seconds to be trusted."""
+    monkeypatch.setattr(artifacts.digests, "_SETTLED", 0)
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list[str]:
+    """The large files that were read."""
+    seen: list[str] = []
+    real = artifacts.digests.hash_file
+    monkeypatch.setattr(artifacts.digests, "hash_file", lambda path: seen.append(Path(path).name) or real(path))
+    return seen
+
+
+def large(name: str = "large", byte: bytes = b"1") -> Path:
+    """Make a large file."""
+    Path(name).write_bytes(byte * LARGE)
+    return Path(name)
+
+
+def once(name: str, path: str | Path = "large", role: str = "input", **options: object) -> dict[str, object]:
+    """What a stage that tracks a file and ends says of it."""
+    io = StageIO(name, **options)
+    getattr(io, f"track_{role}")(path)
+    io.finalize()
+    (entry,) = io.manifest[role + "s" if role != "intermediate" else "intermediate_files"]
+    return entry
+
+
+@pytest.mark.parametrize("role", ["input", "output", "intermediate"])
+def test_a_large_file_is_read_once_in_a_job(settled, reads, role, told):
+    """A file that another stage read, and that has not changed, is not read again, in whatever role; both say so."""
+    found = os.stat(large())
+    first = once("06_asr", role=role)
+    second = once("07_subtitle")
+    third = once("08_tts", role="output")
+    known_by = f"{found.st_dev}:{found.st_ino}:{LARGE}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+    assert reads == ["large"]
+    for entry in (first, second, third):
+        assert (entry["checksum"], entry["checksum_method"]) == (sha256(b"1" * LARGE), "sha256")
+        assert (entry["file_id"], entry.get("checksum_problem")) == (known_by, None)
+    assert ["checksum_reused" in entry for entry in (first, second, third)] == [False, True, True]
+    assert second["checksum_reused"] is True
+
+
+def test_a_digest_that_is_known_is_in_the_event_of_the_call(settled, reads, told):
+    """No digest comes late then, and the entry is whole before finalize."""
+    large()
+    once("06_asr")
+    io = StageIO("subtitle", stage_number=7)
+    io.track_input("large", n=1)
+    assert told(io).entry()["checksum_reused"] is True
+    io.finalize()
+    found = told(io)
+    (event,) = found.named(names.INPUT)
+    assert event.attributes[names.ARTIFACT_CHECKSUM_REUSED] is True
+    assert names.ARTIFACT_CHECKSUM_PROBLEM not in event.attributes
+    assert (found.named(names.DIGEST), found.entry()["n"]) == ([], 1)
+
+
+def test_a_retry_reads_nothing_again(settled, reads):
+    """The stage's own former attempts count, also those that failed, and those before them."""
+    large()
+    large("other")
+    io = StageIO("asr", stage_number=6)
+    io.track_input("large")
+    io._settle_digests(wait=60, progress=None)
+    io.finalize("failed")
+    for _ in range(2):
+        once("06_asr", "other")
+    assert once("06_asr")["checksum_reused"] is True
+    assert reads == ["large", "other"]
+
+
+def test_the_same_large_file_twice_in_a_stage(settled, reads, io, told):
+    """What the stage itself has read is known to it, by any of its names."""
+    large()
+    os.link("large", "link")
+    Path("symlink").symlink_to("large")
+    io.track_input("large")
+    io._hasher.wait(60)
+    found = os.stat("large")
+    for name in ("large", "link", "symlink"):
+        io.track_output(name)
+    io.finalize()
+    assert found.st_nlink == 2
+    assert reads == ["large"]
+    assert {entry["checksum"] for entry in told(io).manifest["outputs"]} == {sha256(b"1" * LARGE)}
+
+
+def test_replaced_content_of_the_same_size_and_time(settled, reads):
+    """A file that was written anew, its time put back, is read: the time of its change tells it."""
+    path = large()
+    before = os.stat(path)
+    first = once("06_asr")
+    time.sleep(0.02)
+    with path.open("r+b") as file:
+        file.write(b"2")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = once("07_subtitle")
+    assert (os.stat(path).st_mtime_ns, os.stat(path).st_size) == (before.st_mtime_ns, before.st_size)
+    assert second["checksum"] == sha256(b"2" + b"1" * (LARGE - 1))
+    assert ("checksum_reused" in second, second["file_id"] == first["file_id"]) == (False, False)
+    assert reads == ["large", "large"]
+
+
+def test_a_copy_is_read(settled, reads):
+    """Another file with the same content, size and time has another inode."""
+    path = large()
+    once("06_asr")
+    shutil.copy2(path, "copy")
+    assert "checksum_reused" not in once("07_subtitle", "copy")
+    assert reads == ["large", "copy"]
+
+
+def test_a_young_file_is_read_each_time(reads):
+    """Until its times are two seconds old nothing tells whether it is still the same."""
+    large()
+    assert "file_id" not in once("06_asr")
+    assert "file_id" not in once("07_subtitle")
+    assert reads == ["large", "large"]
+
+
+@pytest.mark.parametrize("checksum", ["stat", "off", "sha256:" + "ab" * 32])
+def test_digests_that_nobody_made(settled, reads, io, checksum):
+    """A print, none, or a digest that was given are not taken over, and nothing is taken over for them."""
+    large()
+    io.track_input("large", checksum=checksum)
+    io.finalize()
+    assert "file_id" not in io.manifest["inputs"][0]
+    assert once("07_subtitle")["checksum"] == sha256(b"1" * LARGE)
+    last = StageIO("tts", stage_number=8)
+    last.track_input("large", checksum=checksum)
+    last.finalize()
+    assert "file_id" not in last.manifest["inputs"][0]
+    assert reads == ["large"]
+
+
+def test_a_small_file_is_read_each_time(settled, audio):
+    """Reading it costs less than knowing it."""
+    first, second = once("06_asr", audio), once("07_subtitle", audio)
+    assert [key in entry for entry in (first, second) for key in ("file_id", "checksum_reused")] == [False] * 4
+
+
+def test_an_output_that_changed_is_read_again_at_the_end(settled, reads, told):
+    """A digest that was taken over stands as long as the file does; what is told of a changed one is new."""
+    path = large()
+    once("06_asr")
+    io = StageIO("subtitle", stage_number=7)
+    io.track_output(path, "model")
+    assert told(io).entry("outputs")["checksum_reused"] is True
+    time.sleep(0.02)
+    large(byte=b"2")
+    io.finalize()
+    entry = told(io).entry("outputs")
+    assert (entry["checksum"], "checksum_reused" in entry) == (sha256(b"2" * LARGE), False)
+    assert reads == ["large", "large"]
+
+
+def test_who_made_a_copy_whose_digest_is_known(settled, reads, io, told):
+    """A digest that is taken over names the producer at once."""
+    path = io.get_output_path("model.bin")
+    path.write_bytes(b"1" * LARGE)
+    io.track_output(path)
+    io.finalize()
+    shutil.copy2(path, "copy")
+    once("07_subtitle", "copy")
+    tts = StageIO("tts", stage_number=8)
+    tts.track_input("copy")
+    assert told(tts).entry()["producer"] == BY_ASR
+    assert reads == ["model.bin", "copy"]
+
+
+def test_nothing_is_looked_up_where_nothing_is_written(settled, reads, monkeypatch):
+    """mode="off" looks into no job folder."""
+    large()
+    once("06_asr")
+    monkeypatch.setattr(Lineage, "checksum", lambda *_: 1 / 0)
+    silent = StageIO("subtitle", stage_number=7, mode="off")
+    silent.track_input("large")
+    silent.finalize()
+    (entry,) = silent.manifest["inputs"]
+    assert (entry["checksum"], silent.manifest["degraded"]) == (sha256(b"1" * LARGE), [])
+
+
+def test_trouble_with_what_is_known_costs_the_reading_alone(settled, reads, monkeypatch):
+    """A bug of ours in looking for a digest leaves the file to be read, and is told once."""
+    large()
+    monkeypatch.setattr(Lineage, "checksum", lambda *_: 1 / 0)
+    io = StageIO("asr", stage_number=6)
+    io.track_intermediate("large")
+    io.finalize()
+    (entry,) = io.manifest["intermediate_files"]
+    assert entry["checksum"] == sha256(b"1" * LARGE)
+    (told_once,) = io.manifest["degraded"]
+    assert told_once.startswith("cannot find out whether a file was read before: ZeroDivisionError")
+
+
+# Large files at the end.
+
+
+def hashing() -> int:
+    """Count the threads that hash."""
+    return sum(each.name == "stageio-hash" for each in threading.enumerate())
+
+
+@pytest.mark.parametrize("cores", [1, 4])
+def test_threads_that_hash(slow, monkeypatch, cores):
+    """One beside the stage, none where only one core is allowed; at a success as many as there are cores."""
+    monkeypatch.setattr("otel_stageio.record.hashing.allowed_cores", lambda: cores)
+    io = StageIO("asr", stage_number=6)
+    for number in range(6):
+        large(f"{number}", b"%d" % number)
+        io.track_input(f"{number}")
+    time.sleep(0.05)
+    assert hashing() == (0 if cores == 1 else 1)
+    seen: list[int] = []
+
+    def let_go() -> None:
+        time.sleep(0.3)
+        seen.append(hashing())
+        slow.set()
+
+    helper = threading.Thread(target=let_go)
+    helper.start()
+    io.finalize()
+    helper.join()
+    assert seen == [cores]
+    assert [entry["checksum"] for entry in io.manifest["inputs"]] == [sha256(b"%d" % n * LARGE) for n in range(6)]
+
+
+def test_progress_of_the_digests_is_on_the_console(slow, monkeypatch, capsys, io):
+    """While a success waits for digests the console says how far they are."""
+    monkeypatch.setattr("otel_stageio.record.hashing._QUIET", 0.05)
+    large()
+    io.track_input("large")
+    threading.Timer(0.5, slow.set).start()
+    io.finalize()
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "checksums: " in line]
+    assert "checksums: 0 of 1 MB, 0 MB/s" in line
+
+
+UNFINISHED = """
+    import os, signal, sys
+    from otel_stageio import StageIO
+    with open("huge", "wb") as file:
+        file.truncate(1 << 40)
+    io = StageIO("asr", stage_number=6)
+    io.track_input("huge", checksum="sha256")
+    io.track_input(__file__)
+    if sys.argv[1] == "signal":
+        os.kill(os.getpid(), signal.SIGTERM)
+    elif sys.argv[1] == "exception":
+        raise KeyError(1)
+    elif sys.argv[1] == "exit":
+        sys.exit(3)
+"""
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("end", ["signal", "exception", "exit", "nothing"])
+def test_an_end_that_is_no_success_waits_for_no_digest(run_script, tmp_path, end):
+    """A signal, an exception, an exit and the end of the program leave a file of a TiB unread, with the reason."""
+    run_script(UNFINISHED, end)
+    document = json.loads((tmp_path / "out/06_asr/manifest.json").read_bytes())
+    assert document["status"] == "failed"
+    huge, script = document["inputs"]
+    assert (huge["checksum"], huge["checksum_problem"], huge["size_bytes"]) == (None, NOT_WAITED, 1 << 40)
+    assert script["checksum"] is not None
 
 
 # Who made an input.

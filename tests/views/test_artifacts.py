@@ -170,3 +170,30 @@ def test_a_digest_takes_the_place_of_the_one_before():
         "layers": 3,
     }
     assert before["size_bytes"] == 5
+
+
+def test_a_digest_that_was_taken_over():
+    """The id and the mark stand behind the checksum, and go with it when the file is read or tracked anew."""
+    w = Writer()
+    taken_over = {
+        "ARTIFACT_CHECKSUM": SHA,
+        "ARTIFACT_CHECKSUM_METHOD": "sha256",
+        "ARTIFACT_FILE_ID": "1:2:3:4:5",
+        "ARTIFACT_CHECKSUM_REUSED": True,
+    }
+    before = artifacts.entry(w.track("input", "a", "audio", FILE_SIZE=3, rate=1, **taken_over).attributes)
+    assert list(before.items()) == [
+        ("type", "audio"),
+        ("path", "a"),
+        ("size_bytes", 3),
+        ("checksum", SHA),
+        ("checksum_method", "sha256"),
+        ("file_id", "1:2:3:4:5"),
+        ("checksum_reused", True),
+        ("rate", 1),
+    ]
+    again = artifacts.entry(w.track("input", "a", "audio", ARTIFACT_CHECKSUM_PROBLEM="not computed yet").attributes)
+    updated = artifacts.updated(before, again)
+    assert ("file_id" in updated, "checksum_reused" in updated, updated["rate"]) == (False, False, 1)
+    read = artifacts.with_digest(before, w.digest("input", "a", ARTIFACT_CHECKSUM=SHA, ARTIFACT_FILE_ID="1:2:3:4:6"))
+    assert (read["file_id"], "checksum_reused" in read) == ("1:2:3:4:6", False)
