@@ -13,7 +13,7 @@ import os
 from typing import Any, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.job import identity, locks, runs, status
+from otel_stageio.job import identity, links, locks, runs, status
 from otel_stageio.job.layout import EVENTS, JobLayout, StageLayout, stage_folders
 from otel_stageio.journal import files
 from otel_stageio.views import job_manifest
@@ -38,6 +38,7 @@ def update(job: JobLayout) -> None:
     Without the lock (a file system that has none) it is written all the same: it is derived from the journals, so the
     worst is that it is late until the next stage.
     """
+    links.avoid(job.root, job.inner)
     with locks.job_lock(str(job.lock), LOCK_PATIENCE):
         before = _load_cache(job)
         now = look(job, before)

@@ -92,7 +92,13 @@ class AppendFile:
 
 
 def _open(path: str, flags: int) -> int:
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    """A descriptor above 2. A link is not followed: whoever planted it would choose the file that we write to."""
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as why:
+        if os.path.islink(path):
+            raise OSError(why.errno, "it is a link, which is not followed: remove it", path) from None
+        raise
     if fd > 2:  # noqa: PLR2004 - stdin, stdout and stderr: a program started without them would print into our file
         return fd
     try:

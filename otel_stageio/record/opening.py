@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StageRunningError
-from otel_stageio.job import attempts, identity, locks, numbers, runs, status
+from otel_stageio.job import attempts, identity, links, locks, numbers, runs, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.journal import files
 from otel_stageio.model import Resource
@@ -122,14 +122,17 @@ def open_attempt(request: Request) -> Opened:
     """Open a new attempt of a stage in its job folder.
 
     Raises StageRunningError where the stage is open in a living process of this host, StageNameError and
-    StageNumberError as `numbers.resolve`, JobFormatError where a newer version wrote the folder, and OSError where
-    the folder cannot be written.
+    StageNumberError as `numbers.resolve`, JobFormatError where a newer version wrote the folder, OutputPathError where
+    a link leads out of it, and OSError where the folder cannot be written.
     """
     job = request.job
-    identity.read_job_id(job)  # before the first write: a folder of a newer format is left as it is
+    # Before the first write: a folder of a newer format is left as it is, and no link leads elsewhere.
+    identity.read_job_id(job)
+    links.refuse(job.root, job.inner, job.runs_dir, job.numbers_dir, job.logs_dir)
     resolved = numbers.resolve(job, request.text, number=request.number, declared=request.declared)
     job_id = identity.job_id(job)
     stage = StageLayout(job, resolved.number, resolved.name)
+    links.refuse(job.root, stage.folder, stage.inner)
     files.make_folders(str(stage.inner))
     files.make_folders(str(job.logs_dir))
     lock, warnings = _lock(stage)

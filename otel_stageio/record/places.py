@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from otel_stageio.errors import guard
+from otel_stageio.job import links
 from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES
 from otel_stageio.journal import files
 
@@ -46,6 +47,7 @@ class Places:
         if not self.with_manifest:
             return
         data = make()
+        links.avoid(self._stage.job.root, self._stage.folder)  # planted since
         if not self.superseded():
             files.replace(self.manifest, data, sync=sync)
             if sync:

@@ -1,0 +1,182 @@
+"""job.links: links that somebody planted in a job folder send nothing of ours elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from otel_stageio import StageIO
+from otel_stageio.errors import OutputPathError
+from otel_stageio.job import links
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.conftest import RunScript
+
+STAGE = """
+from otel_stageio import StageIO
+io = StageIO("asr", {job!r}, stage_number=6)
+io.get_stage_logger().info("hello")
+io.set_config({{"model": "large"}})
+io.finalize()
+"""
+
+
+Run = Callable[[Path], "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(run_script: RunScript) -> Run:
+    """The stage, as a script in a fresh process."""
+    return lambda job: run_script(STAGE.format(job=str(job)))
+
+
+def prints(folder: Path) -> dict[str, str]:
+    """Everything below a folder, with the rights and the digest of what is in it."""
+    return {
+        str(path.relative_to(folder)): f"{path.lstat().st_mode:o} "
+        + (hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder outside of the job, with a file in it that is somebody's."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "precious").write_text("somebody's\n")
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A job folder in which nothing is yet."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "place", [".stageio", ".stageio/runs", ".stageio/numbers", "logs", "06_asr", "06_asr/.stageio"]
+)
+def test_a_linked_folder_is_refused(job: Path, elsewhere: Path, place: str, run: Run) -> None:
+    """Where a folder is a link out of the job, the stage says which and nothing is written at its other end."""
+    before = prints(elsewhere)
+    (job / place).parent.mkdir(parents=True, exist_ok=True)
+    (job / place).symlink_to(elsewhere)
+    done = run(job)
+    assert (done.returncode, prints(elsewhere)) == (1, before)
+    assert f"OutputPathError: {job / place} is a link that leads out of the job folder, to {elsewhere}" in done.stderr
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a file", "nothing"])
+@pytest.mark.parametrize("place", ["06_asr/stage.log", "06_asr/manifest.json", "manifest.json", ".stageio/stages.json"])
+def test_a_linked_file_is_not_written_through(job: Path, elsewhere: Path, place: str, there: bool, run: Run) -> None:
+    """What a link at a file's place points to is neither changed nor made, and the stage ends well."""
+    before = prints(elsewhere)
+    (job / place).parent.mkdir(parents=True, exist_ok=True)
+    (job / place).symlink_to(elsewhere / ("precious" if there else "new"))
+    done = run(job)
+    assert (done.returncode, prints(elsewhere)) == (0, before)
+    document = json.loads((job / "06_asr/manifest.json").read_bytes())
+    assert (document["status"], document["config"]) == ("success", {"model": "large"})
+
+
+@pytest.mark.parametrize("place", [".stageio/lock", "06_asr/.stageio/lock"])
+def test_a_linked_lock_is_not_written_through(job: Path, elsewhere: Path, place: str, run: Run) -> None:
+    """A lock file is emptied and written by whoever takes it: one behind a link is somebody else's file."""
+    before = prints(elsewhere)
+    (job / place).parent.mkdir(parents=True, exist_ok=True)
+    (job / place).symlink_to(elsewhere / "precious")
+    done = run(job)
+    assert prints(elsewhere) == before
+    assert "it is a link, which is not followed: remove it" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["logs.jsonl", "traces.jsonl"])
+def test_a_journal_file_that_becomes_a_link_is_not_written_through(job: Path, elsewhere: Path, name: str) -> None:
+    """A link that is planted while the stage runs, before the first line of that file."""
+    before = prints(elsewhere)
+    io = StageIO("asr", job, stage_number=6)
+    (job / "06_asr/.stageio/001" / name).symlink_to(elsewhere / "precious")
+    io.get_stage_logger().info("hello")
+    io.finalize()
+    assert prints(elsewhere) == before
+    assert "is not followed" in json.dumps(json.loads((job / "06_asr/manifest.json").read_bytes())["degraded"])
+
+
+def test_a_pipeline_log_that_is_a_link_is_not_written_through(job: Path, elsewhere: Path, run: Run) -> None:
+    """The run's log is found by the name in run.json."""
+    before = prints(elsewhere)
+    assert run(job).returncode == 0
+    (log,) = (job / "logs").iterdir()
+    log.unlink()
+    log.symlink_to(elsewhere / "precious")
+    io = StageIO("mux", job)
+    io.get_stage_logger().info("hello")
+    io.finalize()
+    assert prints(elsewhere) == before
+
+
+@pytest.mark.parametrize("log", ["../elsewhere/precious", "logs/../../elsewhere/precious", "/precious", "logs/..", 1])
+def test_a_pipeline_log_elsewhere_is_not_ours(job: Path, elsewhere: Path, log: object, run: Run) -> None:
+    """A run.json that names a log outside of the job's logs is no run: the next stage begins one."""
+    before = prints(elsewhere)
+    folder = job / ".stageio/runs/001"
+    assert run(job).returncode == 0
+    document = json.loads((folder / "run.json").read_bytes())
+    (folder / "run.json").write_text(json.dumps({**document, "pipeline_log": log}))
+    done = run(job)
+    assert (done.returncode, prints(elsewhere)) == (0, before)
+    assert json.loads((job / "06_asr/manifest.json").read_bytes())["run"] == 2
+
+
+def test_a_stage_folder_that_is_replaced_by_a_link_gets_no_manifest(job: Path, elsewhere: Path) -> None:
+    """Files that are open stay where they were; manifest.json is not written through the link."""
+    before = prints(elsewhere)
+    io = StageIO("asr", job, stage_number=6)
+    (job / "06_asr").rename(job / "moved")
+    (job / "06_asr").symlink_to(elsewhere)
+    io.get_stage_logger().info("hello")
+    io.finalize()
+    assert prints(elsewhere) == before
+    assert "hello" in (job / "moved/stage.log").read_text()
+
+
+def test_the_job_folder_may_be_a_link(tmp_path: Path, elsewhere: Path, run: Run) -> None:
+    """Where the caller says so, a job is on another disk."""
+    link = tmp_path / "link"
+    link.symlink_to(elsewhere)
+    assert run(link).returncode == 0
+    assert json.loads((elsewhere / "06_asr/manifest.json").read_bytes())["status"] == "success"
+
+
+def test_a_link_that_stays_in_the_job_is_followed(job: Path, run: Run) -> None:
+    """Folders of a job may be arranged by links within it."""
+    (job / "old").mkdir()
+    (job / "06_asr").symlink_to("old")
+    assert run(job).returncode == 0
+    assert (job / "old/stage.log").exists()
+
+
+def test_a_folder_whose_name_begins_alike_is_elsewhere(tmp_path: Path) -> None:
+    """/out/job2 is not below /out/job."""
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job2").mkdir()
+    (tmp_path / "job/logs").symlink_to(tmp_path / "job2")
+    with pytest.raises(OutputPathError, match="leads out of the job folder"):
+        links.refuse(tmp_path / "job", tmp_path / "job/logs")
+
+
+def test_what_is_no_link_is_fine(tmp_path: Path) -> None:
+    """A folder, a file, nothing: all of them are opened or made as always."""
+    (tmp_path / "file").touch()
+    assert links.refuse(tmp_path, tmp_path / "file", tmp_path / "nothing", Path(os.curdir)) is None  # type: ignore[func-returns-value]
