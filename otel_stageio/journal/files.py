@@ -30,7 +30,10 @@ class _Descriptor:
 
     def __init__(self, path: str) -> None:
         self.number = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-        size = os.fstat(self.number).st_size
+        found = os.fstat(self.number)
+        if not stat.S_ISREG(found.st_mode):  # a pipe that somebody planted would hold the stage up when it is full
+            raise OSError(errno.EINVAL, "it is no file, and is not written to", path)
+        size = found.st_size
         #: Whether the file may not end in a newline.
         self.torn = size > 0 and os.pread(self.number, 1, size - 1) != b"\n"
 

@@ -113,6 +113,20 @@ def test_a_journal_file_that_becomes_a_link_is_not_written_through(job: Path, el
     assert "is not followed" in json.dumps(json.loads((job / "06_asr/manifest.json").read_bytes())["degraded"])
 
 
+@pytest.mark.parametrize("place", ["06_asr/stage.log", "06_asr/.stageio/lock"])
+def test_a_planted_pipe_does_not_hold_the_stage_up(job: Path, place: str) -> None:
+    """What is no file is not written to: nobody reads a pipe that somebody planted, and it is full after 64 KiB."""
+    (job / place).parent.mkdir(parents=True)
+    os.mkfifo(job / place)
+    io = StageIO("asr", job, stage_number=6)
+    for _ in range(1_000):
+        io.get_stage_logger().info("x" * 100)
+    io.finalize()
+    if place.endswith("stage.log"):
+        document = json.loads((job / "06_asr/manifest.json").read_bytes())
+        assert ("it is no file" in json.dumps(document["degraded"]), document["status"]) == (True, "success")
+
+
 def test_a_pipeline_log_that_is_a_link_is_not_written_through(job: Path, elsewhere: Path, run: Run) -> None:
     """The run's log is found by the name in run.json."""
     before = prints(elsewhere)
