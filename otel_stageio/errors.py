@@ -4,7 +4,7 @@ StageIOError                what the caller can mend; raised at the call, the me
 ├── StageNameError          a stage name that cannot be a folder
 ├── StageNumberError        a stage number that cannot be a folder's prefix
 ├── StatusError             a status that finalize does not know
-├── OutputPathError         an output or cache path that leaves its folder
+├── OutputPathError         an output or cache path that leaves its folder, or a path that no file can have
 ├── SettingError            an argument outside its list (mode, capture, checksum, ...)
 ├── StageRunningError       the stage is open right now, in this or another process of this host
 └── JobFormatError          a folder that is no job, or one written by a newer major version
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _T = TypeVar("_T")
+#: Characters of an argument in a message.
+_SHOWN = 300
 
 
 class StageIOError(Exception):
@@ -41,7 +43,7 @@ class StatusError(StageIOError, ValueError):
 
 
 class OutputPathError(StageIOError, ValueError):
-    """The path leaves the folder that it has to stay in."""
+    """The path leaves the folder that it has to stay in, or can be no file's."""
 
 
 class SettingError(StageIOError, ValueError):
@@ -88,3 +90,9 @@ def attempt(call: Callable[[], _T], otherwise: Callable[[Exception], _T]) -> _T:
         return call()
     except Exception as trouble:  # noqa: BLE001 - a __str__, a filter, a __repr__ of the user's may raise anything
         return otherwise(trouble)
+
+
+def quoted(given: object) -> str:
+    """An argument as a message shows it: its repr, of a long one the beginning; its type where it has none."""
+    text = attempt(lambda: repr(given), lambda _: f"<{type(given).__name__}>")
+    return text if len(text) <= _SHOWN else f"{text[:80]}..."

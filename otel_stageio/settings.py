@@ -34,7 +34,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from otel_stageio.errors import SettingError
+from otel_stageio.errors import SettingError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +105,7 @@ def choice(name: str, value: object, allowed: tuple[_Choice, ...]) -> _Choice:
     for one in allowed:
         if isinstance(value, str) and value == one:
             return one
-    message = f"{name}={value!r} is not one of {_listed(allowed)}"
+    message = f"{name}={quoted(value)} is not one of {_listed(allowed)}"
     raise SettingError(message)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from otel_stageio.errors import StageNameError, StageNumberError
+from otel_stageio.errors import StageNameError, StageNumberError, attempt, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,7 +174,7 @@ def check_name(name: str) -> str:
     """
     trouble = _trouble(_text(name))
     if trouble:
-        message = f"the stage name {_shown(name)} {trouble}; give one that can be a folder's name, such as 'asr'"
+        message = f"the stage name {quoted(name)} {trouble}; give one that can be a folder's name, such as 'asr'"
         raise StageNameError(message)
     return name
 
@@ -182,7 +182,7 @@ def check_name(name: str) -> str:
 def _text(name: object) -> str:
     if isinstance(name, str):
         return name
-    message = f"a stage name is text, {name!r} is {type(name).__name__}"
+    message = f"a stage name is text, {quoted(name)} is {type(name).__name__}"
     raise StageNameError(message)
 
 
@@ -210,21 +210,14 @@ def _no_folder(folder: str) -> str:
     return f"makes a folder name of {size} bytes, {NAME_BYTES} are possible" if size > NAME_BYTES else ""
 
 
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= NAME_BYTES else f"{name[:80]}...")
-
-
 def check_number(number: int) -> int:
     """Return `number` as an int. Raises StageNumberError where it is none, is negative or has more than 18 digits.
 
     What counts as an integer in Python (numpy's too) is one here, a bool is not.
     """
-    try:
-        value = -1 if isinstance(number, bool) else number.__index__()
-    except AttributeError:
-        value = -1
+    value = attempt(lambda: -1 if isinstance(number, bool) else number.__index__(), lambda _: -1)
     if not 0 <= value < 10**_DIGITS:
-        message = f"the stage number {number!r} is not a whole number from 0 up (of at most {_DIGITS} digits)"
+        message = f"the stage number {quoted(number)} is not a whole number from 0 up (of at most {_DIGITS} digits)"
         raise StageNumberError(message)
     return value
 
@@ -237,7 +230,7 @@ def folder_name(number: int, name: str) -> str:
     joined = _joined(number, name)
     trouble = _no_folder(joined)
     if trouble:
-        message = f"the stage name {_shown(name)} with the number {number} {trouble}; give a shorter one"
+        message = f"the stage name {quoted(name)} with the number {number} {trouble}; give a shorter one"
         raise StageNameError(message)
     return joined
 

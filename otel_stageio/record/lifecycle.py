@@ -6,13 +6,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
-from otel_stageio.errors import StatusError
+from otel_stageio.errors import StatusError, quoted
 from otel_stageio.job import registry
 from otel_stageio.record import ending, exceptions, exits
 from otel_stageio.record.notes import StageNotes
 from otel_stageio.record.otel import hosts
 from otel_stageio.record.tracing import StageTracing
 from otel_stageio.record.tracking import StageTracking
+from otel_stageio.record.values import plain
 from otel_stageio.views import span
 
 if TYPE_CHECKING:
@@ -59,11 +60,12 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         known = next((each for each in names.FINAL_STATUSES if isinstance(asked, str) and each == asked), None)
         if known is None:
             raise StatusError(
-                f"finalize(status={status!r}): unknown status; use one of {', '.join(map(repr, names.FINAL_STATUSES))}"
+                f"finalize(status={quoted(status)}): unknown status; "
+                f"use one of {', '.join(map(repr, names.FINAL_STATUSES))}"
             )
         reason = extra.pop("reason", None)
         handled = sys.exc_info()[1] if known == names.FAILED else None
-        self._finish(known, reason=reason, raised=handled, extra=extra, save=bool(save_manifest))
+        self._finish(known, reason=reason, raised=handled, extra=extra, save=bool(plain(save_manifest)))
 
     def close_failed(self, reason: str, *, error_type: str = "") -> None:
         """End the stage as failed, where it is open, without waiting for anything; something else than it ends it."""

@@ -13,7 +13,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_stageio.errors import SettingError, attempt
+from otel_stageio.errors import SettingError, attempt, quoted
 
 if TYPE_CHECKING:
     from otel_stageio.record.handler import StageHandler
@@ -161,7 +161,8 @@ def level_number(level: int | str) -> int:
     if isinstance(number, int):
         return number
     raise SettingError(
-        f"log level {level!r} is unknown: use DEBUG, INFO, WARNING, ERROR, CRITICAL, or a number such as logging.INFO"
+        f"log level {quoted(level)} is unknown: "
+        "use DEBUG, INFO, WARNING, ERROR, CRITICAL, or a number such as logging.INFO"
     )
 
 

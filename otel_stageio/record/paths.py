@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -10,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from otel_stageio.errors import OutputPathError, guard
+from otel_stageio.errors import OutputPathError, guard, quoted
 from otel_stageio.job import search, status
 from otel_stageio.job.layout import MANIFEST, STAGE_LOG, STAGEIO, StageLayout, folder_name
 from otel_stageio.record.artifacts import absolute_path
@@ -80,18 +81,18 @@ class StagePaths(StageCore):
         return self._inside(self._here.cache, filename, "cache")
 
     def _inside(self, folder: Path, filename: str | os.PathLike[str], what: str) -> Path:
-        name = os.fspath(filename)
+        name = path_text(filename, f"{what} path")
         path = folder / name
-        try:
-            real, real_folder = os.path.realpath(path), os.path.realpath(folder)
-            os.fsencode(real)
-        except ValueError as why:
-            raise OutputPathError(f"{what} path {name!r} can be no file's name: {why}") from None
-        if not _below(real, real_folder) or _below(real, os.path.join(real_folder, STAGEIO), itself=True):
+        real, real_folder = os.path.realpath(path), os.path.realpath(folder)
+        ours = _below(real, os.path.join(real_folder, STAGEIO), itself=True)
+        if ours or not _below(real, real_folder):
             raise OutputPathError(
-                f"{what} path {name!r} leads to {real}, which is not inside {folder}: "
+                f"{what} path {quoted(name)} leads to {real}, which is "
+                f"{'for otel-stageio alone' if ours else f'not inside {folder}'}: "
                 f"give a file name, or a relative path below the stage's folder"
             )
+        if _too_long(real):
+            raise OutputPathError(f"{what} path {quoted(name)} is too long for a file's name: give a shorter one")
         with self._job_troubled(f"cannot make the folder {path.parent}"):
             os.makedirs(path.parent, exist_ok=True)
         return path
@@ -142,7 +143,7 @@ class StagePaths(StageCore):
         """
         import shutil
 
-        given, folder = Path(filename), self._here.folder
+        given, folder = Path(path_text(filename, "output path")), self._here.folder
         below = given.relative_to(folder) if given.is_relative_to(folder) else given
         source = self.get_output_path(below)
         if below.is_absolute():
@@ -166,12 +167,13 @@ class StagePaths(StageCore):
         return []
 
     def get_log_path(self, timestamp: str | None = None) -> Path:
-        """A path for a log file of the stage's own: ``logs/06_asr_<time>.log``, by default with the local time now."""
+        """A path for a log file of the stage's own: ``logs/06_asr_<time>.log``, by default with the local time now.
+
+        Raises OutputPathError where `timestamp` leads out of ``logs``, or can be no part of a file's name.
+        """
         at = time.strftime("%Y%m%d_%H%M%S") if timestamp is None else timestamp
-        logs = self._here.job.logs_dir
-        with contextlib.suppress(OSError):
-            os.makedirs(logs, exist_ok=True)
-        return logs / f"{folder_name(self.stage_number, self.stage_name)}_{at}.log"
+        name = f"{folder_name(self.stage_number, self.stage_name)}_{at}.log"
+        return self._inside(self._here.job.logs_dir, name, "log")
 
     def _skipped(self, folder: StageFolder) -> bool:
         """Whether the newest attempt of that stage was skipped."""
@@ -182,6 +184,26 @@ class StagePaths(StageCore):
             known = status.newest(stage)
             return known is not None and known.status == "skipped"
         return False
+
+
+def path_text(given: str | bytes | os.PathLike[Any], what: str) -> str:
+    """A path as text. Raises OutputPathError where it is none, or one that no file can have."""
+    try:
+        text = os.fsdecode(given)
+        if b"\0" not in os.fsencode(text):
+            return text
+        why = "it holds a zero byte"
+    except (TypeError, ValueError) as trouble:
+        why = str(trouble)
+    raise OutputPathError(f"{what} {quoted(given)} can be no file's name: {why}")
+
+
+def _too_long(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except OSError as why:
+        return why.errno == errno.ENAMETOOLONG
+    return False
 
 
 def _below(path: str, folder: str, *, itself: bool = False) -> bool:

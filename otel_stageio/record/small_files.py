@@ -227,7 +227,7 @@ def _absolute(path: object) -> str:
 def _call(kind: object, metadata: Mapping[str, Any]) -> tuple[object, Mapping[str, Value]]:
     """The type and the metadata of a call; no type where the general way has to look at them."""
     if kind is None:
-        kind = metadata.get("type") or "file"
+        kind = "file" if metadata.get("type") is None else metadata["type"]
         metadata = {key: of for key, of in metadata.items() if key != "type"}
     simple = type(kind) is str and all(map(_is_simple, metadata.items()))
     return kind if simple else None, metadata

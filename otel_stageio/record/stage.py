@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import settings as surroundings
-from otel_stageio.errors import SettingError, guard
+from otel_stageio.errors import SettingError, guard, quoted
 from otel_stageio.job import numbers
-from otel_stageio.job.layout import StageLayout
+from otel_stageio.job.layout import StageLayout, check_name
 from otel_stageio.record import ending, exits
 from otel_stageio.record.artifacts import JobPaths
 from otel_stageio.record.background import Background
@@ -26,11 +26,12 @@ from otel_stageio.record.opening import Opened, Request, open_attempt, open_sile
 from otel_stageio.record.otel import awaiting, carrier, hosts, tracer
 from otel_stageio.record.otel.context import StageTrace
 from otel_stageio.record.otel.limits import SpanLimits
+from otel_stageio.record.paths import path_text
 from otel_stageio.record.provenance import GitProbe
 from otel_stageio.record.quick import QuickWay
 from otel_stageio.record.redaction import Redactor
 from otel_stageio.record.usage import UsageMeter
-from otel_stageio.record.values import clean_text
+from otel_stageio.record.values import clean_text, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +79,7 @@ class StageIO(StageLifecycle):
             tracer_provider: OpenTelemetry's, to make the stage's span with; else the process's. With it, or with
                 ``STAGEIO_TRACER=off``, the process's provider is left to the program.
 
-        Raises StageNameError, StageNumberError and SettingError for arguments that cannot be honoured,
+        Raises StageNameError, StageNumberError, OutputPathError and SettingError for arguments that cannot be honoured,
         StageRunningError where the stage is open in a living process of this host, JobFormatError where the folder
         was written by a newer version. A job folder that cannot be written degrades to ``mode="off"``, with one line
         on stderr.
@@ -92,16 +93,16 @@ class StageIO(StageLifecycle):
         self._outputs = {}
         self._awaited = {}
         self._digests = {}
+        enable_manifest = bool(plain(enable_manifest))
         self._tracks = enable_manifest
         self._saves = True
-        root = Path(output_base if output_base is not None else self._settings.job_dir or "out")
-        if isinstance(stages, str):
-            raise SettingError(f"stages={stages!r} is one text: give a list of stage names, such as ['ingest', 'asr']")
+        given = output_base if output_base is not None else self._settings.job_dir or "out"
+        root = Path(path_text(given, "job folder"))
         if tracer_provider is not None and not callable(getattr(tracer_provider, "get_tracer", None)):
-            raise SettingError(f"tracer_provider={tracer_provider!r} is no OpenTelemetry TracerProvider")
+            raise SettingError(f"tracer_provider={quoted(tracer_provider)} is no OpenTelemetry TracerProvider")
         environ = surroundings.environment()
         incoming = carrier.incoming(environ)
-        declared = tuple(stages) if stages is not None else self._settings.stages
+        declared = _order(stages) if stages is not None else self._settings.stages
         self._opened = self._open(
             Request(
                 text=stage_name,
@@ -263,6 +264,16 @@ class StageIO(StageLifecycle):
         if self._opened.lock is not None:
             with self._troubled("cannot touch the lock"):
                 self._opened.lock.touch()
+
+
+def _order(stages: Iterable[str]) -> tuple[str, ...]:
+    """The order of stages that was given, once it is known to be one."""
+    if isinstance(stages, (str, bytes)) or not hasattr(type(stages), "__iter__"):
+        raise SettingError(f"stages={quoted(stages)} is no list: give one of stage names, such as ['ingest', 'asr']")
+    declared = tuple(stages)
+    for _, name in numbers.declared_stages(declared):
+        check_name(name)
+    return declared
 
 
 def _with_arguments(

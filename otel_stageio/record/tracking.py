@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
-from otel_stageio.errors import SettingError
+from otel_stageio.errors import SettingError, quoted
 from otel_stageio.record import artifacts
 from otel_stageio.record.digests import Digest
 from otel_stageio.record.exceptions import said
@@ -22,6 +22,7 @@ from otel_stageio.views.artifacts import EVENT_OF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import TypeGuard
 
     from otel_stageio.model import Value
     from otel_stageio.record.artifacts import Described
@@ -93,7 +94,7 @@ class StageTracking(SmallFiles):
         Gives the paths back: those given as they were given, those that match a pattern as sorted Paths. A pattern
         that matches nothing is a warning; a path without ``*``, ``?`` and ``[`` and an address stand for themselves.
         """
-        found: list[Any] = self._matches(paths) if isinstance(paths, (str, bytes, os.PathLike)) else list(paths)
+        found: list[Any] = list(paths) if _are_several(paths) else self._matches(paths)
         for path in found:
             self.track_input(path, type, **metadata)
         return found
@@ -104,7 +105,7 @@ class StageTracking(SmallFiles):
             return [pattern]
         if not glob.has_magic(text) or os.path.lexists(text):
             return [Path(text)]
-        matches = sorted(glob.glob(text, recursive=True))
+        matches = [] if "\0" in text else sorted(glob.glob(text, recursive=True))
         if not matches and self._tracks:
             self._find(clean_text(f"no input matches {text}"))
         return [Path(match) for match in matches]
@@ -124,8 +125,8 @@ class StageTracking(SmallFiles):
         ends; where the block raises, nothing of it stays and nothing is tracked. Raises OutputPathError as
         `get_output_path`, SettingError for another mode.
         """
-        if mode not in ("w", "wt", "wb"):
-            raise SettingError(f"open_output writes whole files: mode must be 'w' or 'wb', not {mode!r}")
+        if str(plain(mode)) not in ("w", "wt", "wb"):
+            raise SettingError(f"open_output writes whole files: mode must be 'w' or 'wb', not {quoted(mode)}")
         path = self.get_output_path(filename)
         with written_beside(path, mode) as file:
             yield file
@@ -143,7 +144,8 @@ class StageTracking(SmallFiles):
             return None
         with self._troubled(f"cannot track an {role}"):
             if kind is None:
-                kind = metadata.pop("type", None) or "file"
+                kind = metadata.pop("type", None)
+            kind = "file" if kind is None else kind
             policy = self._settings.checksum
             if artifacts.is_policy(metadata.get("checksum")):
                 policy = metadata.pop("checksum")
@@ -242,6 +244,10 @@ class StageTracking(SmallFiles):
         late = self._hasher.wait(wait, progress=progress) if wait > 0 else []
         for key in dict.fromkeys([*late, *self._hasher.abandon()]):
             self._settle(key, {names.ARTIFACT_CHECKSUM_PROBLEM: _NOT_WAITED})
+
+
+def _are_several(paths: object) -> TypeGuard[Iterable[Any]]:
+    return hasattr(type(paths), "__iter__") and not isinstance(paths, (str, bytes, os.PathLike))
 
 
 def _look_at(path: str) -> tuple[bytes | None, bool]:
