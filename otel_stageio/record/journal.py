@@ -44,9 +44,9 @@ class StageJournal:
     def text(self, line: str, *, pipeline: bool) -> None:
         """Append a line to stage.log, and with `pipeline` to the pipeline log."""
         data = f"{line}\n".encode("utf-8", "backslashreplace")
-        places = self.places
-        for file in (places.stage_log, places.pipeline_log) if pipeline else (places.stage_log,):
-            self.write(file, data)
+        self.write(self.places.stage_log, data)
+        if pipeline:
+            self.write(self.places.pipeline_log, data)
 
     def insist(self, record: LogRecord) -> None:
         """Write an event of our own trouble. Raises OSError: the manifest alone can tell it then."""

@@ -41,6 +41,7 @@ _LONGEST: Final = 10_000
 #: Places that are remembered: a program that makes code as it runs has no end of them.
 _MOST_SITES: Final = 4096
 _MAIN: Final = "MainThread"
+_INFO: Final = logging.INFO
 # By short names, since each is asked for with every record. The last two are what an instrumentation of logging puts
 # something else in the place of.
 _root, _manager, _factory = logging.root, logging.root.manager, logging.getLogRecordFactory
@@ -84,12 +85,11 @@ class QuickWay:
         recorder = self._recorder
         name, shown, first, second = self._ways[level]
         message = recorder.redactor.text(message)
-        frame = sys._getframe(2)  # noqa: SLF001 - as logging does
         at = recorder.clock.now()
-        if not recorder.plain_log(name, f"{first}{at}{second}{_json(message)}{self._site(frame)}"):
-            return False
+        site = self._site(sys._getframe(2))  # noqa: SLF001 - as logging does
         line = f"[{self._clock.text(at)}{shown}{message}"
-        recorder.write_line(line, pipeline=level >= logging.INFO)
+        if not recorder.plain_log(name, f"{first}{at}{second}{_json(message)}{site}", line, pipeline=level >= _INFO):
+            return False
         console = self._handler.console
         if console is not None and level >= console.level:
             console.write(line, level)

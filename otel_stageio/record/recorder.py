@@ -139,25 +139,28 @@ class Recorder(PlainRecords):
         about: dict[str, Any] = {"level": level, "severity": severity, "span_id": span_id, "at": at, "name": name}
         self._put(file, attributes, scope=scope, body=message, **about)
 
-    def plain_log(self, level: str, before: str) -> bool:
+    def plain_log(self, level: str, before: str, shown: str, *, pipeline: bool) -> bool:
         """Put a log record on record whose line is `before`, its sign, and what ends each plain line.
 
-        False, and nothing has happened, where it is not that simple: within a record, in a child by fork, without disk.
+        `shown` is its line of stage.log, and with `pipeline` of the pipeline log. False, and nothing has happened,
+        where it is not that simple: within a record, in a child by fork, without disk.
         """
+        journal, drift, signature = self._journal, self._drift, self._signature
         with self.lock:
-            if self._depth or self._signature.common or self._journal is None:
+            if self._depth or signature.common or journal is None:
                 return False
             self._depth += 1
-            done = False
             try:
-                line = f"{before}{self._signature.next()}{self._plain_end}".encode("ascii")
-                self._drift.written += len(line)
-                self._journal.write(self._journal.places.logs, line)
+                line = f"{before}{signature.next()}{self._plain_end}".encode("ascii")
+                drift.written += len(line)
+                journal.write(journal.places.logs, line)
                 self.state.log_counts[level] += 1
-                done = True
+            except BaseException:  # also what a signal handler raises
+                drift.stale = True
+                raise
             finally:
                 self._depth -= 1
-                self._drift.stale |= not done
+        journal.text(shown, pipeline=pipeline)
         if exits.pending:
             exits.settle()
         self.on_change()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MESSAGE_INDENT: Final = "    "
 EXCEPTION_INDENT: Final = "  ! "
+#: Nanoseconds.
+_SECOND: Final = 1_000_000_000
 
 # C0 without tab and newline, DEL, C1, the separators that some viewers break lines at, what turns the direction of the
 # text around it, lone surrogates.
@@ -47,15 +49,17 @@ class LineClock:
     def __init__(self) -> None:
         """Know no second yet."""
         # One tuple, replaced whole: threads may make the same text twice, but never mix two seconds.
-        self._known = (-1, "")
+        self._known = (1 << 64, "")  # later than any time
 
     def text(self, nanoseconds: int) -> str:
         """A Unix time in nanoseconds as ``2025-11-27 13:30:01.123``."""
-        second, rest = divmod(nanoseconds, 1_000_000_000)
-        known, text = self._known
-        if second != known:
-            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-            self._known = (second, text)
+        began, text = self._known
+        rest = nanoseconds - began
+        if not 0 <= rest < _SECOND:
+            rest = nanoseconds % _SECOND
+            began = nanoseconds - rest
+            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began // _SECOND))
+            self._known = (began, text)
         return f"{text}.{rest // 1_000_000:03d}"
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from opentelemetry import trace
 
 from otel_stageio import StageIO
-from otel_stageio.record import quick
+from otel_stageio.record import exits, quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,3 +262,68 @@ def test_places_are_forgotten_where_there_is_no_end_of_them(monkeypatch):
         exec(compile(f"logger.info('{index}')", f"<made {index}>", "exec"), {"logger": io.get_stage_logger()})
     assert len(io.get_stage_logger().quick._sites) <= 10
     assert [line.split()[-1] for line in log(io)] == [str(index) for index in range(25)]
+
+
+def test_bytes_of_a_record_in_the_journal():
+    """Besides what the program itself names, a plain record's line has at most 870 bytes, every promise kept."""
+    io = opened()
+    io.get_stage_logger().info("m" * 60)
+    (line,) = (io.stage_dir / ".stageio/001/logs.jsonl").read_bytes().splitlines(keepends=True)
+    found = json.loads(line)["resourceLogs"][0]
+    record = found["scopeLogs"][0]["logRecords"][0]
+    about = {each["key"]: each["value"] for each in record["attributes"] + found["resource"]["attributes"]}
+    own = ("code.file.path", "code.function.name", "service.name")
+    named = len(record["body"]["stringValue"]) + sum(len(about[key]["stringValue"]) for key in own)
+    assert len(line) - named <= 870, f"{len(line)} bytes, {named} of them the program's"
+    # What design and conventions promise of a line that is read alone: see docs/decisions/0025.
+    assert {*about} == {
+        *own,
+        "code.line.number",
+        "log.record.uid",
+        "service.instance.id",
+        "stageio.job.id",
+        "stageio.run",
+        "telemetry.sdk.name",
+    }
+    assert {*record} == {
+        *("timeUnixNano", "severityNumber", "severityText", "body", "attributes", "flags", "traceId", "spanId"),
+    }
+
+
+def test_a_signal_that_waits_for_a_record_finds_it_everywhere(monkeypatch):
+    """A record is in the journal, stage.log and the pipeline log before a signal that came meanwhile has its way."""
+    io = opened()
+    logger = io.get_stage_logger()
+    logger.info("a file appears with its first line")
+    (pipeline,) = Path("out/logs").glob("99_pipeline_*.log")
+    seen: list[list[bool]] = []
+    files = (io.stage_dir / ".stageio/001/logs.jsonl", io.stage_log, pipeline)
+    with monkeypatch.context() as patch:
+        patch.setattr(exits, "settle", lambda: seen.append([b"segment 7" in file.read_bytes() for file in files]))
+        patch.setattr(exits, "pending", True)
+        logger.info("segment %d", 7)
+    assert seen == [[True, True, True]]
+
+
+def test_an_interrupted_record_is_raised_and_has_the_journal_read_again(monkeypatch):
+    """What a signal handler raises in the middle of a record reaches the caller, and the next record is taken."""
+    io = opened()
+    logger = io.get_stage_logger()
+    logger.info("before")
+    real = os.write
+
+    def interrupted(number: int, data: bytes) -> int:
+        written = real(number, data)
+        if b"logRecords" in data:
+            raise KeyboardInterrupt
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            logger.info("interrupted")
+    logger.info("after")
+    io.finalize()
+    manifest = json.loads((io.stage_dir / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["log_counts"]["INFO"] == 3
+    assert [line.split()[-1] for line in log(io)] == ["before", "after"]

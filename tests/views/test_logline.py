@@ -148,7 +148,7 @@ def test_headers_and_strangers_are_passed_over():
 
 
 def test_the_clock(monkeypatch):
-    """Local time with milliseconds, cut and not rounded; a second's text is made once."""
+    """Local time with milliseconds, cut and not rounded; a second's text is made when it begins, also going back."""
     made = []
     strftime = time.strftime
     with monkeypatch.context() as patch:
@@ -156,7 +156,8 @@ def test_the_clock(monkeypatch):
         patch.setattr(time, "strftime", lambda *how: made.append(how) or strftime(*how))
         time.tzset()
         clock = logline.LineClock()
-        texts = [clock.text(1_764_246_601_000_000_000 + more) for more in (0, 123_999_999, 999_999_999, 1_000_000_000)]
+        after = (0, 123_999_999, 999_999_999, 1_000_000_000, 999_999_999)
+        texts = [clock.text(1_764_246_601_000_000_000 + more) for more in after]
     time.tzset()
-    assert texts == [f"2025-11-27 13:30:0{rest}" for rest in ("1.000", "1.123", "1.999", "2.000")]
-    assert len(made) == 2
+    assert texts == [f"2025-11-27 13:30:0{rest}" for rest in ("1.000", "1.123", "1.999", "2.000", "1.999")]
+    assert len(made) == 3
