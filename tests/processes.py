@@ -7,6 +7,7 @@ import os
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from otel_stageio.job import registry
 from otel_stageio.record import opening
 
 if TYPE_CHECKING:
@@ -52,10 +53,11 @@ def _answer(start: int, out: int, work: Callable[[], object]) -> None:
 
 
 def in_new_process(work: Callable[[], object]) -> Any:
-    """Run `work` in a process that takes part in no run yet, as one that was started anew; give what it returns."""
+    """Run `work` in a process that takes part in no run and knows no job yet, as one started anew; give its answer."""
 
     def anew(_: int) -> object:
         opening._joined.clear()
+        registry._memory = None
         return work()
 
     return in_processes(1, anew)[0]

@@ -239,6 +239,14 @@ def _joined(number: int, name: str) -> str:
     return f"{number:02d}_{name}"
 
 
+def stage_folder(entry: str) -> StageFolder | None:
+    """Return the stage that an entry of the job folder would belong to, by its name; None for any other."""
+    number, name = split_name(entry)
+    if number is None or not _CONTROLS.isdisjoint(name):
+        return None
+    return StageFolder(number=number, name=name, folder=entry)
+
+
 def stage_folders(job: str | Path) -> list[StageFolder]:
     """Return the stages' folders in the folder `job`, ordered by number and then name; none where it is missing.
 
@@ -248,9 +256,9 @@ def stage_folders(job: str | Path) -> list[StageFolder]:
     try:
         with os.scandir(job) as entries:
             for entry in entries:
-                number, name = split_name(entry.name)
-                if number is not None and _CONTROLS.isdisjoint(name) and _is_folder(entry):
-                    found.append(StageFolder(number=number, name=name, folder=entry.name))
+                folder = stage_folder(entry.name)
+                if folder is not None and _is_folder(entry):
+                    found.append(folder)
     except FileNotFoundError:
         return []
     return sorted(found, key=_order)

@@ -1,8 +1,11 @@
-"""Keeping the job manifest: who calls has changed a stage, what others changed since is found by looking.
+"""Keeping the job manifest: who calls has changed a stage and says so, what others changed is found by looking.
 
-Under the job's lock the folder is looked through: a stage costs a list of its attempts and one `stat`, and its journal
-is read again only where one of them changed. What was found is kept in .stageio/stages.json, which holds nothing that
-the journals do not and may be deleted at any time.
+The first update of a process looks at all stages under the job's lock: that costs two `stat` a stage, and its journal
+is read again only where one of them tells of a change. What was found is kept in .stageio/stages.json, which holds
+nothing that the journals do not and may be deleted at any time.
+
+From then on the process remembers what it found, and looks only at the stages that somebody told of since
+(`changes`), at those that have not ended, and at the folders that came or went.
 """
 
 from __future__ import annotations
@@ -10,19 +13,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import Any, NamedTuple
+from operator import attrgetter, index
+from typing import Any, Final, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.job import identity, links, locks, runs, status
-from otel_stageio.job.layout import EVENTS, JobLayout, StageLayout, stage_folders
+from otel_stageio.job import changes, identity, links, locks, runs, status
+from otel_stageio.job.layout import EVENTS, LOCK, STAGEIO, JobLayout, StageLayout, stage_folder, stage_folders
 from otel_stageio.journal import files
 from otel_stageio.views import job_manifest
+from otel_stageio.views.indented import Ready, ready
 from otel_stageio.views.manifest import dump
 from otel_stageio.views.summary import Summary
 
 CACHE = "stages.json"
 #: Seconds to wait for the job's lock; fifty stages that end at once need a fraction of it.
 LOCK_PATIENCE = 5.0
+#: Between two lines of stages.json, and nowhere in one: JSON has no line break within a text.
+_BETWEEN: Final = ",\n"
 
 
 class _Known(NamedTuple):
@@ -30,78 +37,155 @@ class _Known(NamedTuple):
 
     print: tuple[int, int, int]
     summary: Summary
+    #: Its line in stages.json and the one in the job manifest, made once: that takes longer than writing them.
+    cached: str
+    shown: Ready
 
 
-def update(job: JobLayout) -> None:
+class _Memory(NamedTuple):
+    """What the last update of this process found and wrote. Never changed: threads that had no lock do no harm."""
+
+    root: str
+    job_id: str | None
+    place: changes.Place | None
+    stages: dict[str, _Known]
+    #: The job manifest as bytes, and as values but for our stages.
+    manifest: bytes | None
+    document: dict[str, Any]
+
+
+#: Of the job that this process changed last.
+_memory: _Memory | None = None
+
+
+def update(job: JobLayout, changed: str | None = None) -> None:
     """Bring the job manifest up to date. Raises OSError.
+
+    `changed` is the folder of the stage that the caller has changed; without it all stages are looked at.
 
     Without the lock (a file system that has none) it is written all the same: it is derived from the journals, so the
     worst is that it is late until the next stage.
     """
+    global _memory  # noqa: PLW0603 - what one update leaves for the next
     links.avoid(job.root, job.inner)
     with locks.job_lock(str(job.lock), LOCK_PATIENCE):
-        before = _load_cache(job)
-        now = look(job, before)
-        if now != before:
-            made = {folder: {**of._asdict(), "summary": of.summary._asdict()} for folder, of in now.items()}
-            files.replace(str(job.inner / CACHE), json.dumps(made).encode())
-        document = compose(job, {folder: of.summary for folder, of in now.items()}, _standing(job))
-        if document is not None:
-            files.replace(str(job.manifest), dump(document))
+        left, _memory = _memory, None  # until all is written
+        job_id = identity.read_job_id(job)
+        if changed is not None:
+            with contextlib.suppress(OSError):  # a full disk: others are late, the manifest is right
+                changes.tell(job, changed)
+        if left is None or (left.root, left.job_id) != (str(job.root), job_id):
+            left = _Memory(str(job.root), job_id, None, _load_cache(job), None, {})
+        told, place = changes.since(job, left.place)
+        if changed is None or told is None:
+            now = look(job, left.stages)
+        else:
+            now = _look_again(job, left.stages, {changed, *told})
+        # What a running stage says changes with every line: the next process has to read its journal anyway.
+        new = [of for folder, of in now.items() if of is not left.stages.get(folder)]
+        if any(of.summary.ended for of in new) or not left.stages.keys() <= now.keys():
+            files.replace(str(job.inner / CACHE), f"{{{_BETWEEN.join([of.cached for of in now.values()])}}}".encode())
+        _memory = _write_manifest(job, left._replace(stages=now, place=place))
 
 
 def look(job: JobLayout, before: dict[str, _Known]) -> dict[str, _Known]:
     """Every stage of the job that left a record, by folder. Raises OSError where the job folder cannot be read."""
     found: dict[str, _Known] = {}
     for folder in stage_folders(job.root):
-        if not folder.ours:
-            continue
-        with contextlib.suppress(OSError):  # a stage folder that vanishes or cannot be read is no stage
-            of = _look_at(StageLayout(job, folder.number, folder.name), before.get(folder.folder))
-            if of is not None:
-                found[folder.folder] = of
+        if folder.ours:
+            _look_at(StageLayout(job, folder.number, folder.name), folder.folder, before.get(folder.folder), found)
     return found
 
 
-def _look_at(stage: StageLayout, before: _Known | None) -> _Known | None:
-    attempts = stage.attempts()
-    if not attempts:
-        return None
-    seen = _print(stage, attempts[-1])
-    if before is not None and before.print == seen:
-        return before
-    for attempt in reversed(attempts):
-        known = status.read_summary(stage, attempt)
-        if known is not None:
-            return _Known(print=seen, summary=known)
-    return None
+def _look_again(job: JobLayout, before: dict[str, _Known], told: set[str]) -> dict[str, _Known]:
+    """The stages `before`, with the changes of those that were `told` of, have not settled, came or went."""
+    there = set(os.listdir(job.root))
+    found = before.copy()
+    # Settled is what stays so until somebody tells of it: the newest attempt left a record and has ended.
+    unsettled = [
+        name
+        for name, (seen, summary, _, _) in before.items()
+        if summary.status == names.RUNNING or summary.attempt != seen[0]
+    ]
+    for name in {*told, *unsettled, *(there ^ before.keys())}:
+        known = found.pop(name, None)
+        folder = stage_folder(name) if name in there else None
+        if folder is not None and folder.ours:
+            _look_at(StageLayout(job, folder.number, folder.name), name, known, found)
+    return found
 
 
-def _print(stage: StageLayout, attempt: int) -> tuple[int, int, int]:
+def _look_at(stage: StageLayout, folder: str, before: _Known | None, found: dict[str, _Known]) -> None:
+    """Add the stage to what was `found`, if it is one; a folder that vanishes or cannot be read is none."""
+    # Paths as text: of a thousand stages, path objects would cost more than the looking.
+    inner = f"{stage.job.root}/{folder}/{STAGEIO}"
+    with contextlib.suppress(OSError):
+        if before is not None and _unchanged(inner, before.print):
+            found[folder] = before
+            return
+        attempts = stage.attempts()
+        seen = _print(inner, attempts[-1]) if attempts else (0, 0, 0)
+        for attempt in reversed(attempts):
+            summary = status.read_summary(stage, attempt)
+            if summary is not None:
+                found[folder] = _known(folder, seen, summary)
+                return
+
+
+def _known(folder: str, seen: tuple[int, int, int], summary: Summary, cached: str = "") -> _Known:
+    cached = cached or json.dumps({folder: [*seen, *summary]})[1:-1]
+    return _Known(seen, summary, cached, ready(job_manifest.entry(summary, folder)))
+
+
+def _unchanged(inner: str, seen: tuple[int, int, int]) -> bool:
+    """Whether the attempt is as it was, and still the newest: the next one would have the next number."""
+    return _print(inner, seen[0]) == seen and not os.access(f"{inner}/{seen[0] + 1:03d}", os.F_OK)
+
+
+def _print(inner: str, attempt: int) -> tuple[int, int, int]:
     """What changes when the attempt says more; taken before it is read, so that nothing said meanwhile is missed."""
     try:
-        found = os.stat(stage.attempt_dir(attempt) / EVENTS)
+        found = os.stat(f"{inner}/{attempt:03d}/{EVENTS}")
     except FileNotFoundError:
         return attempt, 0, 0
     return attempt, found.st_size, found.st_mtime_ns
 
 
-def compose(job: JobLayout, stages: dict[str, Summary], before: dict[str, Any]) -> dict[str, Any] | None:
+def _write_manifest(job: JobLayout, left: _Memory) -> _Memory:
+    """Write the job manifest where it differs from what stands there; the memory with what stands then."""
+    standing = _content(job)
+    before = left.document if standing is not None and standing == left.manifest else _parsed(job, standing)
+    document = compose(job, left.stages, before)
+    if document is None:
+        return left
+    data = dump(document)
+    if data != standing:
+        files.replace(str(job.manifest), data)
+    theirs = document["stages"][len(left.stages) :]
+    return left._replace(manifest=data, document={**document, "stages": theirs})
+
+
+def compose(job: JobLayout, stages: dict[str, _Known], before: dict[str, Any]) -> dict[str, Any] | None:
     """The job manifest of these stages as they stand now; None where none of them belongs to a run on record."""
-    alive = {
-        folder: status.alive(of, str(StageLayout(job, of.stage_number, of.stage).lock)) for folder, of in stages.items()
-    }
-    newest = max(alive.values(), key=lambda of: (of.started, of.run), default=None)
-    run = runs.read(job, newest.run) if newest else None
+    alive = {folder: of.summary for folder, of in stages.items()}
+    shown = {folder: of.shown for folder, of in stages.items()}
+    for folder in [folder for folder, of in alive.items() if of.status == names.RUNNING]:
+        alive[folder] = status.alive(alive[folder], f"{job.root}/{folder}/{STAGEIO}/{LOCK}")
+        shown[folder] = ready(job_manifest.entry(alive[folder], folder))
+    latest = max(alive.values(), key=attrgetter("started", "run"), default=None)
+    run = runs.read(job, latest.run) if latest else None
     job_id = identity.read_job_id(job)
     if run is None or job_id is None:
         return None
+    number = run.run
+    later = [of for of in alive.values() if of.run > number]
     return job_manifest.job_manifest(
         job_id=job_id,
         run=run._asdict(),
         stages=alive.items(),
         before=before,
-        moved_on=[of for stage in alive.values() if stage.run > run.run and (of := _in_run(job, stage, run.run))],
+        moved_on=[of for stage in later if (of := _in_run(job, stage, number))],
+        shown=shown,
     )
 
 
@@ -116,12 +200,17 @@ def _in_run(job: JobLayout, newest: Summary, run: int) -> Summary | None:
     return None
 
 
-def _standing(job: JobLayout) -> dict[str, Any]:
-    """The document that stands at the job manifest's place; what is no JSON object is moved aside, not lost."""
+def _content(job: JobLayout) -> bytes | None:
     try:
-        with open(job.manifest, "rb") as file:
-            data = file.read()
+        with open(job.manifest, "rb", buffering=0) as file:
+            return file.read()
     except FileNotFoundError:
+        return None
+
+
+def _parsed(job: JobLayout, data: bytes | None) -> dict[str, Any]:
+    """The document that stands at the job manifest's place; what is no JSON object is moved aside, not lost."""
+    if data is None:
         return {}
     try:
         document = json.loads(data)
@@ -138,14 +227,14 @@ def _standing(job: JobLayout) -> dict[str, Any]:
 
 def _load_cache(job: JobLayout) -> dict[str, _Known]:
     try:
-        with open(job.inner / CACHE, "rb") as file:
-            document = json.load(file)
-        return {
-            folder: _Known(
-                print=tuple(of["print"]),
-                summary=Summary(**{**of["summary"], "declared": tuple(of["summary"]["declared"])}),
-            )
-            for folder, of in document.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        with open(job.inner / CACHE, encoding="utf-8") as file:
+            text = file.read()
+        known = {}
+        # Each line is kept as it stands: in a job of a thousand stages a process would take long to make them all.
+        for (folder, of), line in zip(json.loads(text).items(), text[1:-1].split(_BETWEEN), strict=True):
+            attempt, size, changed, *about, declared = of
+            summary = Summary._make([*about, tuple(declared)])
+            known[folder] = _known(folder, (index(attempt), size, changed), summary, line)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}  # a cache: what it cannot tell is read anew
+    return known

@@ -205,7 +205,7 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         job = self._opened.job
         if job is not None and self._recorder.owned:
             with exits.undisturbed(), self._troubled("cannot write the job manifest"):
-                registry.update(job)
+                registry.update(job, self._opened.layout.folder.name)
 
     # With and decorators.
 

@@ -6,6 +6,7 @@ the started event is the first line of the journal.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StageRunningError
-from otel_stageio.job import attempts, identity, links, locks, numbers, runs, status
+from otel_stageio.job import attempts, changes, identity, links, locks, numbers, runs, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.journal import files
 from otel_stageio.model import Resource
@@ -167,6 +168,8 @@ def _open_locked(
     roots.settle(run, job_id)
     _joined.add((job_id, run.run))
     attempt = _claim_attempt(stage)
+    with contextlib.suppress(OSError):  # told of once more with the job manifest: this is for those who die until then
+        changes.tell(stage.job, stage.folder.name)
     log = _stage_log(stage)
     places = Places(
         stage,

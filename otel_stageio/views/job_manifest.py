@@ -21,8 +21,12 @@ SCHEMA_VERSION = "1.0"
 _ENTRY_KEYS = frozenset({"stage", "stage_number", "status", "run", "attempt", "duration_seconds", "folder"})
 #: Under which an orchestrator may name the stage of an entry.
 _NAME_KEYS = ("stage", "stage_name", "name")
-_LISTS = {"completed_stages": names.SUCCESS, "failed_stages": names.FAILED, "skipped_stages": names.SKIPPED}
-_DEAD = (names.ABANDONED, names.LOST)
+_FAILED = frozenset({names.FAILED, names.ABANDONED, names.LOST})
+_LISTS = {
+    "completed_stages": frozenset({names.SUCCESS}),
+    "failed_stages": _FAILED,
+    "skipped_stages": frozenset({names.SKIPPED}),
+}
 _OUR_KEYS = (
     "schema_version",
     "job_id",
@@ -57,9 +61,10 @@ def status(of_run: Iterable[Summary], missing: Sequence[str]) -> str:
     A stage that runs comes before one that failed, died or was contradicted, and that before one that is missing.
     """
     summaries = list(of_run)
-    if any(each.status == names.RUNNING for each in summaries):
+    states = {each.status for each in summaries}
+    if names.RUNNING in states:
         return names.RUNNING
-    if any(each.status in (names.FAILED, *_DEAD) or each.contradicted for each in summaries):
+    if not _FAILED.isdisjoint(states) or any(each.contradicted for each in summaries):
         return names.FAILED
     return names.RUNNING if missing else names.SUCCESS
 
@@ -71,21 +76,23 @@ def job_manifest(
     stages: Iterable[tuple[str, Summary]],
     before: Mapping[str, Any],
     moved_on: Iterable[Summary] = (),
+    shown: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """The job manifest as plain JSON values.
 
     `run` is the current run as its run.json says it, `stages` are folders with the summary of their newest attempt,
     and `before` is the document that stands there now, ours or somebody else's. `moved_on` are the attempts in this
-    run of stages whose newest one belongs to another: a run that was gone back to by its name.
+    run of stages whose newest one belongs to another: a run that was gone back to by its name. `shown` are
+    the lines of the stages by folder, where they have been made already.
     """
     known = sorted(stages, key=lambda each: (each[1].stage_number, each[1].stage))
-    current = [*(of for _, of in known if of.run == run["run"]), *moved_on]
-    current.sort(key=lambda of: (of.stage_number, of.stage))
+    number = run["run"]
+    current = [of for _, of in known if of.run == number]
+    if more := [*moved_on]:
+        current = sorted([*current, *more], key=lambda of: (of.stage_number, of.stage))
     # A stage that was opened without a declaration says nothing about the order: the newest that has one speaks.
-    order = max((each for each in current if each.declared), key=lambda each: each.started, default=None)
-    begun = {of.stage for of in current}
-    missing = [name for name in (order.declared if order else ()) if name not in begun]
-    taken = {name for folder, of in known for name in (of.stage, folder)}
+    order = max([each for each in current if each.declared], key=lambda each: each.started, default=None)
+    missing = _missing(order.declared, current) if order else []
     made: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "job_id": job_id,
@@ -97,15 +104,22 @@ def job_manifest(
         "pipeline_log": run["pipeline_log"],
     }
     for key, wanted in _LISTS.items():
-        dead = _DEAD if wanted == names.FAILED else ()
-        made[key] = [of.stage for of in current if of.status == wanted or of.status in dead]
+        made[key] = [of.stage for of in current if of.status in wanted]
     mine = ours(before)
-    made["stages"] = [*(entry(of, folder) for folder, of in known), *_foreign_stages(before, taken, mine=mine)]
+    made["stages"] = [shown[folder] if shown else entry(of, folder) for folder, of in known]
+    if before.get("stages"):
+        taken = {name for folder, of in known for name in (of.stage, folder)}
+        made["stages"] += _foreign_stages(before, taken, mine=mine)
     made.update({key: of for key, of in before.items() if key not in _OUR_KEYS})
     foreign = before.get("foreign") if mine else _foreign(before)
     if foreign and isinstance(foreign, dict):
         made["foreign"] = foreign
     return made
+
+
+def _missing(declared: Iterable[str], current: Iterable[Summary]) -> list[str]:
+    begun = {of.stage for of in current}
+    return [name for name in declared if name not in begun]
 
 
 def ours(document: Mapping[str, Any]) -> bool:

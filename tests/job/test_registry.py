@@ -6,18 +6,30 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from otel_stageio import StageIO, open_job
-from otel_stageio.job import locks, registry, status
+from otel_stageio.job import changes, locks, registry, status
 from otel_stageio.job.layout import JobLayout
+from otel_stageio.views.manifest import dump
 from tests.processes import in_new_process, in_processes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+#: Told of the files that are opened and the folders that are listed; an audit hook cannot be taken away again.
+_auditing: list[Callable[[str], object]] = []
+
+
+def _audit(event: str, args: tuple[object, ...]) -> None:
+    for hook in _auditing:
+        if event in {"open", "os.listdir", "os.scandir"}:
+            hook(str(args[0]))
 
 
 @pytest.fixture
@@ -243,10 +255,20 @@ def test_three_hundred_stages(job):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"01_a": {}}', '{"01_a": {"print": 1, "summary": null}}', None]
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"01_a": {}}',
+        '{"01_a": ["x", 0, 0, "a", 1, 1, 1, 1, "success", 1, false, "", "", 0, []]}',
+        '{"01_a": [1, 0]}',
+        None,
+    ],
 )
-def test_cache_that_says_nothing(job, text):
-    """What is kept between updates may be deleted or torn at any time: the journals are read again."""
+def test_cache_that_says_nothing(job, monkeypatch, text):
+    """What is kept for the next process may be deleted or torn at any time: the journals are read again."""
     run(job, "01_a")
     run(job, "02_b", "failed")
     before = read(job)
@@ -255,18 +277,20 @@ def test_cache_that_says_nothing(job, text):
         cache.unlink()
     else:
         cache.write_text(text)
+    monkeypatch.setattr(registry, "_memory", None)
     registry.update(job)
     assert read(job) == before
     assert set(json.loads(cache.read_text())) == {"01_a", "02_b"}
 
 
-def test_cache_of_a_stage_made_anew(job):
+def test_cache_of_a_stage_made_anew(job, monkeypatch):
     """A stage's folder that was removed and made anew is read, however alike its journal is."""
     run(job, "01_a", "failed")
     job_cache = (job.inner / registry.CACHE).read_text()
     shutil.rmtree(job.root / "01_a")
     io = run(job, "01_a", None)
     (job.inner / registry.CACHE).write_text(job_cache)
+    monkeypatch.setattr(registry, "_memory", None)
     registry.update(job)
     assert states(job) == {"a": "running"}
     io.finalize()
@@ -289,6 +313,186 @@ def test_new_attempt_is_seen_before_its_first_record(job):
     (entry,) = [of for of in read(job)["stages"] if of["stage"] == "a"]
     assert (entry["attempt"], entry["status"]) == (2, "abandoned")
     io.finalize()
+
+
+# A process that changes stage after stage.
+
+
+@pytest.fixture
+def looks(monkeypatch) -> list[str]:
+    """Note the folders of the stages that are looked at."""
+    noted: list[str] = []
+    plain = registry._look_at
+
+    def look_at(stage, folder, before, found):
+        noted.append(folder)
+        plain(stage, folder, before, found)
+
+    monkeypatch.setattr(registry, "_look_at", look_at)
+    monkeypatch.setattr(registry, "_memory", None)
+    return noted
+
+
+def in_whole(job: JobLayout) -> dict:
+    """The job manifest as a look at all stages, which remembers nothing, makes it."""
+    return json.loads(dump(registry.compose(job, registry.look(job, {}), {})))
+
+
+def test_only_own_and_unended_stages_are_looked_at(job, looks):
+    """A stage among many costs a look at itself and at those without an end when it opens and when it ends."""
+    for number in range(1, 31):
+        run(job, f"{number:02d}_s{number}")
+    running = run(job, "31_running", None)
+    looks.clear()
+    run(job, "32_last")
+    assert sorted(looks) == ["31_running", "31_running", "32_last", "32_last"]
+    running.finalize()
+    assert read(job) == in_whole(job)
+
+
+def test_files_that_an_update_opens(job):
+    """One more update opens as many files in a job of forty stages as in one of two."""
+    counts = []
+    opened: list[str] = []
+    sys.addaudithook(_audit)
+    _auditing.append(lambda path: opened.append(path) if str(job.root) in path else None)
+    try:
+        for number in range(1, 41):
+            opened.clear()
+            run(job, f"{number:02d}_s{number}")
+            counts.append(len(opened))
+    finally:
+        _auditing.clear()
+    assert counts[1] > 0
+    assert counts[39] == counts[1]
+
+
+def test_stages_json_is_written_at_the_end_of_a_stage(job):
+    """A stage that starts changes nothing that the next process would not read again; its end does."""
+    run(job, "01_a")
+    cache = job.inner / registry.CACHE
+    before = cache.stat().st_ino, cache.read_bytes()
+    io = run(job, "02_b", None)
+    assert (cache.stat().st_ino, cache.read_bytes()) == before
+    io.finalize()
+    assert list(json.loads(cache.read_text())) == ["01_a", "02_b"]
+
+
+def test_a_stage_that_died_is_found_by_who_remembers(job, looks):
+    """A stage of another process that was killed is dead with the next update, though that looks at few."""
+    for name in ("01_a", "02_b", "03_c"):
+        run(job, name)
+    child = os.fork()
+    if child == 0:
+        run(job, "02_b", None)
+        time.sleep(60)
+    while states(job)["b"] != "running":
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    looks.clear()
+    run(job, "04_d")
+    assert states(job)["b"] == "abandoned"
+    assert set(looks) == {"02_b", "04_d"}
+
+
+def test_a_stage_that_died_before_its_first_update(job, monkeypatch):
+    """A new attempt of an ended stage that is killed before it writes the job manifest is found all the same."""
+    run(job, "01_a")
+    run(job, "02_b")
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(registry, "update", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        run(job, "01_a", None)
+    os.waitpid(child, 0)
+    assert states(job) == {"a": "success", "b": "success"}
+    run(job, "03_c")
+    assert states(job) == {"a": "abandoned", "b": "success", "c": "success"}
+
+
+def test_changes_of_other_processes_are_seen(job):
+    """What another process starts, ends or contradicts is in the next job manifest of one that remembers."""
+    for name in ("01_a", "02_b", "03_c"):
+        run(job, name)
+
+    def contradict() -> str:
+        io = run(job, "03_c")
+        io.finalize("failed")
+        return "contradicted"
+
+    in_new_process(lambda: run(job, "02_b", "failed").stage_name)
+    in_new_process(lambda: run(job, "07_g").stage_name)
+    in_new_process(contradict)
+    run(job, "08_h")
+    document = read(job)
+    assert document == in_whole(job)
+    assert {of["stage"]: of["attempt"] for of in document["stages"]} == {"a": 1, "b": 2, "c": 2, "g": 1, "h": 1}
+
+
+def test_stages_that_come_and_go_in_many_processes(job):
+    """Processes that each run stage after stage at once leave every stage in the job manifest, as a whole look does."""
+
+    def stages(process: int) -> str:
+        for number in range(8):
+            run(job, f"{process:02d}_p{process}s{number % 5}", "failed" if number == 3 else "success")
+        return "ended"
+
+    assert in_processes(6, stages) == ["ended"] * 6
+    assert len(states(job)) == 30
+    assert read(job) == in_whole(job)
+
+
+def test_foreign_lines_stay_while_stages_are_remembered(job):
+    """What another program writes between two updates is kept, and its line goes when a stage of its name comes."""
+    for name in ("01_a", "02_b", "03_c"):
+        run(job, name)
+    document = read(job)
+    document["stages"].append({"name": "e", "state": "PENDING"})
+    document["owner"] = "them"
+    job.manifest.write_text(json.dumps(document))
+    run(job, "01_a")
+    run(job, "02_b")
+    assert read(job)["owner"] == "them"
+    assert read(job)["stages"][3:] == [{"name": "e", "state": "PENDING"}]
+    run(job, "05_e")
+    assert states(job) == {"a": "success", "b": "success", "c": "success", "e": "success"}
+
+
+def test_a_job_made_anew_in_the_same_folder(job):
+    """Of a job folder that was removed and made again nothing is remembered."""
+    for name in ("01_a", "02_b"):
+        run(job, name, "failed")
+    shutil.rmtree(job.root)
+    run(job, "02_b")
+    assert states(job) == {"b": "success"}
+    assert read(job) == in_whole(job)
+
+
+@pytest.mark.parametrize("damage", ["removed", "emptied", "a folder"])
+def test_without_the_file_of_changes(job, damage):
+    """Where nobody can say what changed all stages are looked at."""
+    run(job, "01_a")
+    run(job, "02_b")
+    told = job.inner / changes.CHANGES
+    in_new_process(lambda: run(job, "01_a", "failed").stage_name)
+    told.unlink()
+    if damage == "emptied":
+        told.touch()
+    elif damage == "a folder":
+        told.mkdir()
+    run(job, "03_c")
+    assert states(job) == {"a": "failed", "b": "success", "c": "success"}
+    assert open_job(job.root).manifest("c")["degraded"] == []
+
+
+def test_an_unchanged_manifest_is_not_written(job):
+    """An update that finds nothing new leaves both files as they are."""
+    run(job, "01_a")
+    files = (job.manifest, job.inner / registry.CACHE)
+    before = [path.stat().st_ino for path in files]
+    registry.update(job, "01_a")
+    registry.update(job)
+    assert [path.stat().st_ino for path in files] == before
 
 
 # What is not there.

@@ -550,7 +550,7 @@ def test_own_trouble_at_the_end_stays_ours(io, monkeypatch, capsys, name):
 def test_broken_job_manifest_stays_ours(io, monkeypatch, capsys):
     """A job manifest that cannot be written is told once, and the stage's own manifest says so when it is due."""
 
-    def broken(_):
+    def broken(*_):
         raise OSError("no space left")
 
     monkeypatch.setattr(registry, "update", broken)
