@@ -26,18 +26,14 @@ or of the whole of a text that would be hidden: ``!session_token=``, ``!demo-[0-
 in ``{2,4}`` has its place in pyproject.toml.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from otel_stageio.errors import SettingError, quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Mode: TypeAlias = Literal["auto", "file", "off"]
 Console: TypeAlias = Literal["auto", "stderr", "stdout", "off"]

@@ -122,7 +122,7 @@ def test_logging_while_the_interpreter_ends(run_script: RunScript) -> None:
     """
     done = run_script(
         """
-        import atexit, sys, threading
+        import atexit, builtins, sys
         from otel_stageio import StageIO
 
         class Last:
@@ -136,13 +136,15 @@ def test_logging_while_the_interpreter_ends(run_script: RunScript) -> None:
         logger = io.get_stage_logger()
         last = Last(logger)
         sys.modules["last"] = last
+        builtins.later = Last(logger)  # goes last of all
+        builtins.later.itself = builtins.later
         io.finalize()
         atexit.register(lambda: logger.info("at exit, first"))
         """
     )
     assert (done.returncode, "Traceback" in done.stderr, "Exception ignored" in done.stderr) == (0, False, False)
     messages = [each.message for each in stage_log()]
-    assert messages[-3:] == ["at exit, first", "at exit", "torn down"]
+    assert messages[-4:] == ["at exit, first", "at exit", "torn down", "torn down"]
 
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])

@@ -30,6 +30,37 @@ HEAVY = [
     "importlib.metadata",
     "numpy",
 ]
+#: What a stage loads when it first needs it.
+LATER = [
+    "_struct",
+    "base64",
+    "datetime",
+    "glob",
+    "hashlib",
+    "heapq",
+    "select",
+    "opentelemetry._logs",
+    "opentelemetry.baggage",
+    "opentelemetry.propagate",
+    "otel_stageio.job.lineage",
+    "otel_stageio.job.search",
+    "otel_stageio.read",
+    "otel_stageio.record.capture",
+    "otel_stageio.record.otel.logs",
+    "otel_stageio.record.otel.sdk",
+    "otel_stageio.record.secret_addresses",
+    "otel_stageio.record.secret_commands",
+    "otel_stageio.record.secret_pairs",
+    "otel_stageio.record.secret_shapes",
+]
+EMPTY = """
+import json, sys
+from otel_stageio import StageIO
+io = StageIO("asr", "out", stage_number=6)
+io.get_stage_logger().info("hello")
+io.finalize()
+print(json.dumps(sorted(sys.modules)))
+"""
 STAGE = """
 import json, sys
 before = set(sys.modules)
@@ -65,6 +96,43 @@ def test_stage_loads_the_api_and_no_more(loaded):
     assert "opentelemetry.trace" in modules
     assert [name for name in HEAVY if name in modules - free] == []
     assert [name for name in modules if name.startswith("opentelemetry.") and name not in free] == []
+
+
+def test_empty_stage_loads_what_it_uses(loaded):
+    """A stage that logs and ends, and no more, does not load what tracking, reading or a rare value would need."""
+    free = loaded("import sys, json; import opentelemetry.trace, pathlib; print(json.dumps(sorted(sys.modules)))")
+    assert [name for name in [*HEAVY, *LATER] if name in loaded(EMPTY) - free] == []
+
+
+def test_empty_stage_compiles_no_patterns(loaded):
+    """No module that an empty stage loads compiles patterns as it is loaded, but for the two that each line meets."""
+    source = f"""{EMPTY}
+import re
+made = []
+compile = re._compile
+re._compile = lambda *of: made.append(sys._getframe(2).f_globals["__name__"]) or compile(*of)
+for name in [name for name in sys.modules if name.startswith("otel_stageio.")]:
+    del sys.modules[name]
+from otel_stageio.record import stage
+print(json.dumps(made))
+"""
+    assert loaded(source) == {"otel_stageio.record.redaction", "otel_stageio.journal.decode"}
+
+
+def test_fields_of_large_named_tuples_are_no_references(loaded):
+    """Of a named tuple with more than six fields none is typed by text, which typing would compile at each start."""
+    source = f"""{EMPTY}
+found = {{}}
+for module in [of for name, of in sys.modules.items() if name.startswith("otel_stageio.")]:
+    for of in vars(module).values():
+        if isinstance(of, type) and len(getattr(of, "_fields", ())) > 6 and of.__module__ == module.__name__:
+            texts = [each for each in of.__annotations__.values() if type(each).__name__ in ("str", "ForwardRef")]
+            found[f"{{module.__name__}}.{{of.__name__}}"] = len(texts)
+print(json.dumps([f"{{name}} {{texts}}" for name, texts in found.items()]))
+"""
+    found = loaded(source)
+    assert "otel_stageio.model.LogRecord 0" in found
+    assert [each for each in found if not each.endswith(" 0")] == []
 
 
 def test_package_loads_nothing_by_itself(loaded):

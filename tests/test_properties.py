@@ -83,6 +83,7 @@ says = st.one_of(
 def told(folder: Path, said: list[Any], end: str | None) -> StageIO:
     """A stage that said all this and, if `end` is a status, ended with it; in a job folder of its own."""
     io = StageIO("asr", folder, stage_number=6)
+    io.get_stage_logger().propagate = False  # pytest-xdist cannot hand on lone surrogates that pytest captures
     for say in said:
         say(io)
     if end is not None:

@@ -4,15 +4,11 @@ Paths are built on the job folder as the caller gave it: relative stays relative
 looked into by `stage_folders` and `StageLayout.attempts` alone.
 """
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from otel_stageio.errors import StageNameError, StageNumberError, attempt, quoted
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STAGEIO = ".stageio"
 STAGE_LOG = "stage.log"

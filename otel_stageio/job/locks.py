@@ -12,7 +12,7 @@ import errno
 import fcntl
 import json
 import os
-import struct
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 _OFD_GETLK: int | None = getattr(fcntl, "F_OFD_GETLK", None)
 _OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
 
-#: ``struct flock``: type, whence, start, length, pid. The pid has to be 0 for locks of an open file.
-_FLOCK = struct.Struct("hhqqi4x")
+#: ``struct flock``: type, whence, start, length, pid; the last has to be 0 for locks of an open file, and so may the
+#: others. (By hand: the struct module is a library of its own to load.)
+_TYPE_BYTES = 2
+_FLOCK_BYTES = 32
 
 _TAKEN = frozenset({errno.EAGAIN, errno.EACCES})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
@@ -136,7 +138,7 @@ def held(path: str) -> bool | None:
         return None
     finally:
         os.close(fd)
-    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+    return int.from_bytes(answer[:_TYPE_BYTES], sys.byteorder) != fcntl.F_UNLCK
 
 
 def read_owner(path: str) -> dict[str, Any] | None:
@@ -179,7 +181,7 @@ def _wait(fd: int, timeout: float) -> bool:
 
 
 def _flock(kind: int) -> bytes:
-    return _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0)
+    return kind.to_bytes(_TYPE_BYTES, sys.byteorder).ljust(_FLOCK_BYTES, b"\0")
 
 
 def _open(path: str) -> int:

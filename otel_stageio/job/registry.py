@@ -8,8 +8,6 @@ From then on the process remembers what it found, and looks only at the stages t
 (`changes`), at those that have not ended, and at the folders that came or went.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,24 +4,17 @@ A run's folder appears with everything in it, by one rename, so a run is never h
 same one. The root span lasts a millisecond: it is there to carry the trace, its children tell how long things took.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.job import identity
-from otel_stageio.job.layout import LOGS, TRACES
+from otel_stageio.job.layout import LOGS, TRACES, JobLayout
 from otel_stageio.journal import encode, files
-from otel_stageio.model import Span
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from otel_stageio.job.layout import JobLayout
-    from otel_stageio.model import Resource, Value
+from otel_stageio.model import Resource, Span, Value
 
 RUN_JSON = "run.json"
 #: Nanoseconds that a run's span lasts.

@@ -84,7 +84,7 @@ def _liveness(known: Summary, lock: str) -> str:
 def boot_id() -> str:
     """What tells this boot of this host from any other; empty where the system does not say."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from base64 import b64decode
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otel_stageio.model import Line, LogRecord, Resource, Scope, Span, SpanEvent, SpanLink
@@ -76,6 +75,8 @@ def value(tree: _Json) -> Value:
         if kind == "kvlistValue":
             return _pairs(of, "values")
         if kind == "bytesValue":
+            from base64 import b64decode
+
             return b64decode(of)
     return None
 

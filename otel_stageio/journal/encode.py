@@ -9,7 +9,7 @@ their first 1,000 bytes).
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+from binascii import b2a_base64
 from json.encoder import encode_basestring_ascii as _text
 from typing import TYPE_CHECKING, Final
 
@@ -55,7 +55,7 @@ def pairs(of: Attributes) -> str:
 
 def base64_text(of: bytes) -> str:
     """Bytes as text that JSON can hold."""
-    return b64encode(of).decode()
+    return b2a_base64(of, newline=False).decode()
 
 
 def readable(of: Value) -> str:

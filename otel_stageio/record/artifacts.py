@@ -1,26 +1,21 @@
 """What can be said of a path the moment it is tracked: the attributes of its event, and the work that is left."""
 
-from __future__ import annotations
-
+import functools
 import os
 import re
 import stat
-import struct
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import attempt
+from otel_stageio.model import Value
 from otel_stageio.record import digests
 from otel_stageio.record.digests import Digest
 from otel_stageio.record.exceptions import said
 from otel_stageio.record.values import clean_text
 from otel_stageio.views.moments import rfc3339
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from otel_stageio.model import Value
 
 #: Up to here a file is hashed in the call.
 SMALL_FILE: Final = 1 << 20
@@ -32,13 +27,12 @@ AUTO_FILES: Final = 100_000
 
 #: The values that ``checksum=`` takes; any other is the user's metadata.
 POLICIES: Final = ("auto", "sha256", "stat", "off")
-_GIVEN: Final = re.compile(r"sha256:[0-9a-f]{64}", re.IGNORECASE)
+_GIVEN: Final = r"(?i)sha256:[0-9a-f]{64}"
 _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*"
 #: Also in the chains of fsspec: ``simplecache::s3://bucket/file``.
-_REMOTE: Final = re.compile(rf"(?:{_SCHEME}::)*{_SCHEME}://")
+_REMOTE: Final = rf"(?:{_SCHEME}::)*{_SCHEME}://"
 _KINDS: Final = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
-_PRINT: Final = struct.Struct("=4Q")
 _WORD: Final = (1 << 64) - 1
 
 
@@ -56,7 +50,7 @@ class Described(NamedTuple):
     size: int = 0
     file_id: str = ""
 
-    def known(self, checksum: str) -> Described:
+    def known(self, checksum: str) -> "Described":
         """The same with the digest that the file had when it was read before."""
         digest = digest_attributes(Digest(method="sha256", value=checksum, file_id=self.file_id))
         attributes = {**self.attributes, **digest, names.ARTIFACT_CHECKSUM_REUSED: True}
@@ -70,7 +64,7 @@ class JobPaths(NamedTuple):
     roots: tuple[str, ...]
 
     @classmethod
-    def of(cls, root: str) -> JobPaths:
+    def of(cls, root: str) -> "JobPaths":
         """Know the job folder by the name it was given and by its real one."""
         absolute = absolute_path(root)
         return cls(tuple({absolute: None, os.path.realpath(absolute): None}))
@@ -93,12 +87,19 @@ def absolute_path(text: str) -> str:
 
 def is_policy(value: object) -> bool:
     """Whether a ``checksum=`` keyword is meant for us."""
-    return isinstance(value, str) and (value in POLICIES or _GIVEN.fullmatch(value) is not None)
+    return isinstance(value, str) and (value in POLICIES or re.fullmatch(_GIVEN, value) is not None)
 
 
 def print_of(found: os.stat_result) -> bytes:
     """What changes when a file does; packed, since a stage keeps it of every output."""
-    return _PRINT.pack(found.st_ino, found.st_size, found.st_mtime_ns & _WORD, found.st_ctime_ns & _WORD)
+    return _packing()(found.st_ino, found.st_size, found.st_mtime_ns & _WORD, found.st_ctime_ns & _WORD)
+
+
+@functools.cache
+def _packing() -> Callable[..., bytes]:
+    import struct  # a library of its own to load, which a stage that tracks nothing does without
+
+    return struct.Struct("=4Q").pack
 
 
 def describe(path: object, *, job: JobPaths, policy: str, address: Callable[[str], str]) -> Described:
@@ -140,7 +141,7 @@ def describe(path: object, *, job: JobPaths, policy: str, address: Callable[[str
 
 def is_remote(text: str) -> bool:
     """Whether a path is an address, ``scheme://...``."""
-    return _REMOTE.match(text) is not None
+    return "://" in text and re.match(_REMOTE, text) is not None
 
 
 def path_text(path: object) -> str:
@@ -160,7 +161,7 @@ def path_text(path: object) -> str:
 
 def _remote(address: str, policy: str) -> Described:
     attributes: dict[str, Value] = {names.FILE_PATH: clean_text(address), names.ARTIFACT_KIND: "remote"}
-    if _GIVEN.fullmatch(policy):
+    if re.fullmatch(_GIVEN, policy):
         attributes.update(digest_attributes(Digest(method="given", value=policy.lower())))
     return Described(attributes=attributes, path=address, kind="remote")
 

@@ -8,6 +8,7 @@ to cost what the last one did, and more for every entry that came since; what it
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -74,6 +75,10 @@ class Background:
 
     def start(self) -> None:
         """Begin the thread. Where no thread can be had the manifest is written at the start and the end only."""
+        if (
+            sys.is_finalizing()
+        ):  # a thread that is started now never runs, and up to Python 3.11 is waited for all the same
+            return
         self._thread = threading.Thread(target=self._run, name="otel-stageio", daemon=True)
         try:
             self._thread.start()

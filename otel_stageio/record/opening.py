@@ -4,37 +4,31 @@ The order matters: the number is settled before the folder is made, the lock is 
 the started event is the first line of the journal.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StageRunningError
 from otel_stageio.job import attempts, changes, identity, links, locks, numbers, runs, status
 from otel_stageio.job.layout import JobLayout, StageLayout
+from otel_stageio.job.numbers import Resolved
+from otel_stageio.job.runs import Run
 from otel_stageio.journal import files
-from otel_stageio.model import Resource
+from otel_stageio.model import Resource, Value
 from otel_stageio.record import provenance
 from otel_stageio.record.otel import entry
+from otel_stageio.record.otel.carrier import Incoming
+from otel_stageio.record.otel.entry import Entry
+from otel_stageio.record.otel.hosts import Host
 from otel_stageio.record.places import Places
 from otel_stageio.record.recorder import Recorder
+from otel_stageio.record.redaction import Redactor
+from otel_stageio.settings import Settings
 from otel_stageio.views.moments import rfc3339
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from otel_stageio.job.numbers import Resolved
-    from otel_stageio.job.runs import Run
-    from otel_stageio.model import Value
-    from otel_stageio.record.otel.carrier import Incoming
-    from otel_stageio.record.otel.entry import Entry
-    from otel_stageio.record.otel.hosts import Host
-    from otel_stageio.record.redaction import Redactor
-    from otel_stageio.settings import Settings
 
 #: One for each process: tells the records of two processes of one service apart.
 _instance = (os.getpid(), os.urandom(8).hex())

@@ -7,12 +7,11 @@ import errno
 import json
 import os
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from otel_stageio.errors import OutputPathError, guard, quoted
-from otel_stageio.job import search, status
+from otel_stageio.job import status
 from otel_stageio.job.layout import MANIFEST, STAGE_LOG, STAGEIO, StageLayout, folder_name
 from otel_stageio.record.artifacts import absolute_path
 from otel_stageio.record.core import StageCore
@@ -42,6 +41,8 @@ class StagePaths(StageCore):
         job folder. A file that is found nowhere gives the path in the previous stage, and the warning that
         `track_input` then records lists every place. An absolute `filename` is given back as it is.
         """
+        from otel_stageio.job import search
+
         with self._job_troubled("cannot look through the job folder"):
             found = search.find_input(self._here.job, self._me, filename, from_stage, self._skipped)
             if not found.exists:
@@ -122,6 +123,8 @@ class StagePaths(StageCore):
 
     def save_metadata(self, metadata: dict[str, Any]) -> Path:
         """Write metadata.json; stage, stage_number and timestamp are added to the mapping that was given."""
+        from datetime import datetime
+
         metadata.update(
             stage=self.stage_name, stage_number=self.stage_number, timestamp=datetime.now().astimezone().isoformat()
         )
@@ -158,6 +161,8 @@ class StagePaths(StageCore):
 
         Those in its folder, not those in folders below it.
         """
+        from otel_stageio.job import search
+
         with self._job_troubled("cannot look through the previous stage"):
             previous = search.previous_stage(self._here.job, self._me, self._skipped)
             if previous is not None:

@@ -16,7 +16,6 @@ from otel_stageio.job.layout import StageLayout, check_name
 from otel_stageio.record import ending, exits
 from otel_stageio.record.artifacts import JobPaths
 from otel_stageio.record.background import Background
-from otel_stageio.record.capture import Capture
 from otel_stageio.record.console import Console
 from otel_stageio.record.handler import StageHandler
 from otel_stageio.record.hashing import Hasher
@@ -223,6 +222,8 @@ class StageIO(StageLifecycle):
             self._recorder.poke = self._background.poke
         exits.register(self, sigterm=self._settings.sigterm and opened.job is not None)
         if self._settings.capture == "root":
+            from otel_stageio.record.capture import Capture
+
             self._capture = Capture.start(self._recorder, self.stage_name)
         if opened.resolved.how == "claimed":
             self._logger.info(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import itertools
 import os
 import stat
@@ -103,6 +102,8 @@ class StageTracking(SmallFiles):
         text = artifacts.path_text(pattern)
         if artifacts.is_remote(text):
             return [pattern]
+        import glob
+
         if not glob.has_magic(text) or os.path.lexists(text):
             return [Path(text)]
         matches = [] if "\0" in text else sorted(glob.glob(text, recursive=True))

@@ -7,8 +7,8 @@ as its entry. Which of the two is seen by nobody.
 
 from __future__ import annotations
 
+import functools
 import json
-import struct
 from json.encoder import encode_basestring as _text
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,7 @@ from otel_stageio.views import artifacts
 from otel_stageio.views.moments import rfc3339
 
 if TYPE_CHECKING:
+    import struct
     from collections.abc import Iterator, Mapping
 
     from otel_stageio.model import Value
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
     #: text that `said` makes of it, what it shares with others, and the metadata.
     SmallFile = tuple[str, int, int, bytes, str, "FileKind", Mapping[str, Value]]
 
-#: Which kind, bytes, time of modification in microseconds since the epoch, sha256; what the call said follows as text.
-_PACKED: Final = struct.Struct("=Iqq32s")
-_HEAD: Final = _PACKED.size
-_pack, _unpack = _PACKED.pack, _PACKED.unpack_from
+#: Bytes of `_packing`; what the call said follows as text.
+_HEAD: Final = 52
 #: So many kinds are told apart; what is of another one is held as its entry.
 _MOST_KINDS: Final = 10_000
 #: What is before an entry's key in manifest.json, and before its end.
@@ -90,6 +89,14 @@ def _value(of: Value) -> str:
     return json.dumps(of, indent=2, ensure_ascii=False, default=base64_text).replace("\n", "\n      ")
 
 
+@functools.cache
+def _packing() -> struct.Struct:
+    """Which kind, bytes, time of modification in microseconds since the epoch, sha256."""
+    import struct  # a library of its own to load, which a stage without small files does without
+
+    return struct.Struct("=Iqq32s")
+
+
 class Entries:
     """Artifacts by their paths, in the order of their first tracking. Not thread-safe: the owner locks."""
 
@@ -123,7 +130,12 @@ class Entries:
 
     def sizes(self) -> Iterator[Value]:
         """The size of every one."""
-        return (_unpack(held)[1] if isinstance(held, bytes) else held["size_bytes"] for held in self._held.values())
+        return (self._size(held) for held in self._held.values())
+
+    @staticmethod
+    def _size(held: bytes | _Entry) -> Value:
+        size: Value = _packing().unpack_from(held)[1] if isinstance(held, bytes) else held["size_bytes"]
+        return size
 
     def copy(self) -> Entries:
         """The same entries, whatever comes to the others."""
@@ -141,7 +153,7 @@ class Entries:
         number = self._numbers.get(kind)
         if number is None:
             number = self._number(kind)
-        held = _pack(number, size, modified // 1000, digest)
+        held = _packing().pack(number, size, modified // 1000, digest)
         if words:
             held += words.encode()
         if path in self._held or number >= _MOST_KINDS:
@@ -157,7 +169,7 @@ class Entries:
         """Every entry as it stands in manifest.json."""
         for path, held in self._held.items():
             if isinstance(held, bytes):
-                number, size, micros, digest = _unpack(held)
+                number, size, micros, digest = _packing().unpack_from(held)
                 kind = self._kinds[number]
                 yield (
                     f'{kind.before}{_text(path)},\n      "size_bytes": {size},\n      "modified": '
@@ -170,7 +182,7 @@ class Entries:
     def _entry(self, path: str, held: bytes | _Entry) -> _Entry:
         if not isinstance(held, bytes):
             return held
-        number, size, micros, digest = _unpack(held)
+        number, size, micros, digest = _packing().unpack_from(held)
         kind = self._kinds[number]
         made: _Entry = {
             "type": kind.type,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+from json.encoder import encode_basestring as _text
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_stageio.journal.encode import base64_text
@@ -52,6 +53,8 @@ def indented(document: Mapping[str, Any]) -> str:
 
 
 def _any(value: Any, outer: str) -> str:
+    if type(value) is str:  # most are, and `dumps` makes an encoder for each
+        return _text(value)
     return json.dumps(value, indent=2, ensure_ascii=False, default=base64_text).replace("\n", outer)
 
 

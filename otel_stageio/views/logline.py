@@ -20,15 +20,16 @@ EXCEPTION_INDENT: Final = "  ! "
 #: Nanoseconds.
 _SECOND: Final = 1_000_000_000
 
+# The patterns are text, which `re` compiles and keeps when they are first used: most stages meet none of this.
 # C0 without tab and newline, DEL, C1, the separators that some viewers break lines at, what turns the direction of the
 # text around it, lone surrogates.
 _CONTROL: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-_RISKY: Final = re.compile(f"[{_CONTROL}\\\\]")
+_RISKY: Final = f"[{_CONTROL}\\\\]"
 # A run of backslashes is looked at from its start only: else a long one would take its length squared.
-_ESCAPED: Final = re.compile(rf"(?<!\\)(\\*)(?:([{_CONTROL}])|(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}))")
-_TAG_ESCAPED: Final = re.compile(rf"(?<!\\)(\\*)(?:([]\n{_CONTROL}])|(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}))")
-_UNESCAPED: Final = re.compile(r"(?<!\\)(\\+)(x[0-9a-f]{2}|u[0-9a-f]{4})")
-_HEAD: Final = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})\] \[([^]]*)\] \[([^]]*)\] ?(.*)", re.DOTALL)
+_ESCAPED: Final = rf"(?<!\\)(\\*)(?:([{_CONTROL}])|(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}))"
+_TAG_ESCAPED: Final = rf"(?<!\\)(\\*)(?:([]\n{_CONTROL}])|(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}))"
+_UNESCAPED: Final = r"(?<!\\)(\\+)(x[0-9a-f]{2}|u[0-9a-f]{4})"
+_HEAD: Final = r"(?s)\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})\] \[([^]]*)\] \[([^]]*)\] ?(.*)"
 
 
 class ParsedRecord(NamedTuple):
@@ -67,9 +68,9 @@ def escape(text: str) -> str:
     """Text with its control characters written out; newlines stay."""
     if text.isprintable() and "\\" not in text:
         return text
-    if _RISKY.search(text) is None:
+    if re.search(_RISKY, text) is None:
         return text
-    return _ESCAPED.sub(_escape_one, text)
+    return re.sub(_ESCAPED, _escape_one, text)
 
 
 def _escape_one(found: re.Match[str]) -> str:
@@ -82,7 +83,7 @@ def _escape_one(found: re.Match[str]) -> str:
 
 def unescape(text: str) -> str:
     """What `escape` made the text from."""
-    return _UNESCAPED.sub(_unescape_one, text)
+    return re.sub(_UNESCAPED, _unescape_one, text)
 
 
 def _unescape_one(found: re.Match[str]) -> str:
@@ -93,7 +94,9 @@ def _unescape_one(found: re.Match[str]) -> str:
 
 def tag(name: str) -> str:
     """A stage or level name as it stands between brackets."""
-    return _TAG_ESCAPED.sub(_escape_one, name)
+    if name.isprintable() and "\\" not in name and "]" not in name:
+        return name
+    return re.sub(_TAG_ESCAPED, _escape_one, name)
 
 
 def render(at: str, stage: str, level: str, message: str, exception: str = "") -> str:
@@ -119,7 +122,7 @@ def parse(lines: Iterable[str]) -> Iterator[ParsedRecord]:
         if line.startswith("["):
             if head:
                 yield _parsed(head, message, exception)
-            found = _HEAD.fullmatch(line)
+            found = re.fullmatch(_HEAD, line)
             head = (found[1], found[2], found[3]) if found else None
             message, exception = [found[4]] if found else [], []
         elif head and line.startswith(MESSAGE_INDENT):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import time
 from functools import lru_cache
 
 _SECOND = 1_000_000_000
+_LAST_YEAR = 9999
 
 
 def rfc3339(nanoseconds: int) -> str:
-    """A Unix time in nanoseconds as RFC 3339 in UTC, microseconds always shown: ``2025-11-27T13:30:01.123000Z``."""
+    """A Unix time in nanoseconds as RFC 3339 in UTC, microseconds always shown: ``2025-11-27T13:30:01.123000Z``.
+
+    Raises ValueError, or OverflowError or OSError, for a time outside of the years 1 to 9999.
+    """
     if nanoseconds < _SECOND:
         seconds, rest = divmod(nanoseconds, _SECOND)
         return f"{_second(str(seconds))}.{rest // 1000:06d}Z"
@@ -28,7 +32,10 @@ def _second(number: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _minute(number: int) -> str:
-    return f"{datetime.fromtimestamp(number * 60, tz=timezone.utc):%Y-%m-%dT%H:%M}"
+    at = time.gmtime(number * 60)
+    if not 0 < at.tm_year <= _LAST_YEAR:
+        raise ValueError(f"RFC 3339 knows no year {at.tm_year}")
+    return f"{at.tm_year:04d}-{at.tm_mon:02d}-{at.tm_mday:02d}T{at.tm_hour:02d}:{at.tm_min:02d}"
 
 
 def seconds_between(start: int, end: int) -> float:

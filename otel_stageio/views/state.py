@@ -6,7 +6,6 @@ their writer made them; `fold` brings any other order into that one first.
 
 from __future__ import annotations
 
-import heapq
 from operator import itemgetter
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -225,6 +224,8 @@ def fold(records: Iterable[LogRecord]) -> StageState:
         by_writer.setdefault(writer, {}).setdefault(count, record)
     in_order = [_timed(of) for _, of in sorted(by_writer.items())]
     in_order.append((of.time_unix_nano, of) for of in sorted(unsigned, key=lambda of: of.time_unix_nano))
+    import heapq
+
     state = StageState()
     for _, record in heapq.merge(*in_order, key=itemgetter(0)):
         state.apply(record)

@@ -1,13 +1,9 @@
 """What the job needs to know of an attempt: who it is, when it ran, how it ended. A fold of its lifecycle events."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from otel_stageio import conventions as names
-
-if TYPE_CHECKING:
-    from otel_stageio.model import LogRecord
+from otel_stageio.model import LogRecord
 
 #: What every lifecycle event's name begins with; lines without it need not be decoded.
 LIFECYCLE: Final = b'"eventName":"stageio.stage.'

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -119,8 +120,10 @@ def eventually(question):
 
 
 def test_the_lock_structure_is_the_systems():
-    """The packed lock has the size of C's struct flock of 64-bit Linux, and the kernel reads it as meant."""
-    assert (locks._FLOCK.size, locks._OFD_GETLK, locks._OFD_SETLK) == (32, 36, 37)
+    """The lock by hand is C's struct flock of 64-bit Linux, byte for byte."""
+    packed = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    assert (locks._flock(fcntl.F_WRLCK), len(packed)) == (packed, 32)
+    assert (locks._OFD_GETLK, locks._OFD_SETLK) == (36, 37)
 
 
 def test_one_holds_and_the_other_is_told_who(path, kind):

@@ -3,26 +3,20 @@
 The stage's span stays a fold of its events: each thing that it is told is an event in events.jsonl.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 
 from otel_stageio import conventions as names
 from otel_stageio.journal import limits
-from otel_stageio.model import FLAGS_LOCAL, FLAGS_REMOTE, Scope, Span, SpanEvent, SpanLink
+from otel_stageio.model import FLAGS_LOCAL, FLAGS_REMOTE, Scope, Span, SpanEvent, SpanLink, Value
+from otel_stageio.record.otel.limits import SpanLimits
 from otel_stageio.record.otel.span import collected, plainly
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from otel_stageio.model import Value
-    from otel_stageio.record.otel.limits import SpanLimits
-    from otel_stageio.record.recorder import Recorder
+from otel_stageio.record.recorder import Recorder
 
 _OK = trace.StatusCode.OK.value
 

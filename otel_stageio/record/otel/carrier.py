@@ -23,17 +23,16 @@ _STATE: Final = "TRACESTATE"
 _BAGGAGE: Final = "BAGGAGE"
 VARIABLES: Final = (_PARENT, _STATE, _BAGGAGE)
 
+# Patterns as text: `re` compiles and keeps them when they are first used, and few stages are called in a trace.
 _KEY: Final = r"(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
-_MEMBER: Final = re.compile(
-    rf"[ \t]*(?:({_KEY})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{{0,255}}[\x21-\x2b\x2d-\x3c\x3e-\x7e])?[ \t]*"
-)
+_MEMBER: Final = rf"[ \t]*(?:({_KEY})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{{0,255}}[\x21-\x2b\x2d-\x3c\x3e-\x7e])?[ \t]*"
 _MOST_MEMBERS: Final = 32
 #: Characters of TRACEPARENT and of TRACESTATE: OpenTelemetry takes no longer ones.
 _LONGEST: Final = 512
 _TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - what RFC 7230 calls one
 _VALUE: Final = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
-_PAIR: Final = re.compile(rf"({_TOKEN})[ \t]*=[ \t]*({_VALUE})")
-_PROPERTY: Final = re.compile(rf"({_TOKEN})(?:[ \t]*=[ \t]*({_VALUE}))?")
+_PAIR: Final = rf"({_TOKEN})[ \t]*=[ \t]*({_VALUE})"
+_PROPERTY: Final = rf"({_TOKEN})(?:[ \t]*=[ \t]*({_VALUE}))?"
 _MOST_BAGGAGE: Final = 8192
 _MOST_ENTRIES: Final = 180
 _LONGEST_ENTRY: Final = 4096
@@ -90,7 +89,7 @@ def _extracted(carrier: dict[str, str], context: Context) -> Context:
 def _is_tracestate(text: str) -> bool:
     if len(text) > _LONGEST:
         return False
-    found = [_MEMBER.fullmatch(member) for member in text.split(",")]
+    found = [re.fullmatch(_MEMBER, member) for member in text.split(",")]
     keys = [each.group(1) for each in found if each and each.group(1)]
     return all(found) and len(keys) == len(set(keys)) <= _MOST_MEMBERS
 
@@ -105,7 +104,7 @@ def _entry(text: str) -> str:
     """One pair with its properties; "" where it is none."""
     made: list[str] = []
     for part in text.split(";"):
-        found = (_PROPERTY if made else _PAIR).fullmatch(part.strip(" \t"))
+        found = re.fullmatch(_PROPERTY if made else _PAIR, part.strip(" \t"))
         if found is None:
             return ""
         made.append("=".join(each for each in found.groups() if each is not None))

@@ -1,8 +1,6 @@
 """Where a stage stands in a trace: settled once, when it is opened."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -10,14 +8,11 @@ from opentelemetry.context import Context
 from otel_stageio import conventions as names
 from otel_stageio.errors import attempt
 from otel_stageio.job import runs
-from otel_stageio.job.runs import ROOT_SPAN, Ids, new_ids
+from otel_stageio.job.runs import ROOT_SPAN, Ids, Run, new_ids
+from otel_stageio.model import Value
+from otel_stageio.record.otel.carrier import Incoming
 from otel_stageio.record.otel.context import new_context
-
-if TYPE_CHECKING:
-    from otel_stageio.job.runs import Run
-    from otel_stageio.model import Value
-    from otel_stageio.record.otel.carrier import Incoming
-    from otel_stageio.record.otel.hosts import Host
+from otel_stageio.record.otel.hosts import Host
 
 
 class Entry(NamedTuple):

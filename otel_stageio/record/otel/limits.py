@@ -1,14 +1,10 @@
 """How much a span may hold: the limits of OpenTelemetry's specification, by the variables that it names for them."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from otel_stageio.errors import attempt
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: The specification's default for every count. Lengths have no limit.
 _COUNT: Final = 128
@@ -27,7 +23,7 @@ class SpanLimits(NamedTuple):
     length: int | None = None
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> SpanLimits:
+    def of(cls, environ: Mapping[str, str]) -> "SpanLimits":
         """Read the variables; one that is no whole number from 0 up is as if it were not there."""
         count = _limit(environ, "OTEL_ATTRIBUTE_COUNT_LIMIT", _COUNT)
         length = _limit(environ, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", None)
