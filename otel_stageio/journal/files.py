@@ -115,10 +115,13 @@ def _beside(path: str) -> str:
     return os.path.join(os.path.dirname(path), f".{os.urandom(6).hex()}.tmp")
 
 
-def _write_new(path: str, data: bytes, *, sync: bool = False) -> None:
+def _write_new(path: str, data: bytes, *, sync: bool = False, rights: int | None = None) -> None:
     """Make the file, which must not be there; where it cannot be written whole nothing of it stays."""
     fd = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
+        if rights is not None:
+            with contextlib.suppress(OSError):
+                os.fchmod(fd, rights)
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(fd, rest) :]
@@ -136,17 +139,24 @@ def _discard(path: str) -> None:
         os.unlink(path)
 
 
+def _rights(path: str) -> int | None:
+    """The rights that a file gives to what takes its place: a user's own file alone, or others could widen them."""
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+            return stat.S_IMODE(found.st_mode)
+    return None
+
+
 def replace(path: str, data: bytes, *, sync: bool = False) -> None:
     """Make `data` the content of `path`; a reader, and a crash, sees the old content or the new, never a mixture.
 
-    With `sync` the content is on the disk before the name is. A file that stands there hands its rights on. Raises
-    OSError; the old file then stands.
+    With `sync` the content is on the disk before the name is. A file of this user's that stands there hands its rights
+    on; a link is replaced itself. Raises OSError; what was there then stands.
     """
     beside = _beside(path)
-    _write_new(beside, data, sync=sync)
+    _write_new(beside, data, sync=sync, rights=_rights(path))
     try:
-        with contextlib.suppress(OSError):
-            os.chmod(beside, stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode))
         os.replace(beside, path)
     except BaseException:
         _discard(beside)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from otel_stageio.job.identity import SCOPE
 from otel_stageio.journal import encode, limits
+from otel_stageio.record.secret_spans import scope_without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,13 +14,24 @@ if TYPE_CHECKING:
     from otel_stageio.journal import files
     from otel_stageio.model import LogRecord, Resource, Scope, Span
     from otel_stageio.record.places import Places
+    from otel_stageio.record.redaction import Redactor
 
 
 class StageJournal:
     """The files of one attempt. May be used from any thread: a line is one write, and that needs no lock."""
 
-    def __init__(self, places: Places, resource: Resource, refused: Callable[[str, BaseException], None]) -> None:
-        """Write to `places`, every line with `resource`; `refused` hears what could not be written, and why."""
+    def __init__(
+        self,
+        places: Places,
+        resource: Resource,
+        refused: Callable[[str, BaseException], None],
+        redactor: Redactor,
+    ) -> None:
+        """Write to `places`, every line with `resource`; `refused` hears what could not be written, and why.
+
+        `redactor` sees each scope once; what else is in a record has been before it already.
+        """
+        self._redactor = redactor
         self.places = places
         self._resource = resource
         self._tails: dict[str, str] = {}
@@ -71,7 +83,9 @@ class StageJournal:
         key = repr(scope)
         known = self._tails.get(key)
         if known is None:
-            known = self._tails.setdefault(key, encode.tail(limits.fit_scope(scope), self._resource))
+            known = self._tails.setdefault(
+                key, encode.tail(limits.fit_scope(scope_without_secrets(scope, self._redactor)), self._resource)
+            )
         return known
 
     def refused(self, file: files.AppendFile, why: OSError) -> None:

@@ -152,7 +152,7 @@ def _open_locked(
     roots = entry.RootSpans(request.host)
     run = runs.join(
         stage.job,
-        name=request.settings.run,
+        name=request.redactor.text(request.settings.run) if request.settings.run else None,
         done=lambda number: (job_id, number) not in _joined and _done(stage, number),
         host=os.uname().nodename,
         resource=lambda number: _resource(request, job_id, number),
@@ -257,7 +257,8 @@ def _resource(request: Request, job_id: str, run: int) -> Resource:
     global _instance  # noqa: PLW0603 - a forked child is an instance of its own
     if _instance[0] != os.getpid():
         _instance = (os.getpid(), os.urandom(8).hex())
-    return identity.resource(service=request.settings.service_name, instance=_instance[1], job=job_id, run=run)
+    service = request.redactor.text(request.settings.service_name)
+    return identity.resource(service=service, instance=_instance[1], job=job_id, run=run)
 
 
 def _start(opened: Opened, request: Request, *, job_id: str, run: Run | None) -> None:

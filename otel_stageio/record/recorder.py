@@ -75,7 +75,7 @@ class Recorder(PlainRecords):
         #: Called after a record that the manifest shows; the background thread waits for it.
         self.on_change: Callable[[], None] = _nothing
         self.owner = os.getpid()
-        self._journal = StageJournal(places, resource, self._refuse) if places else None
+        self._journal = StageJournal(places, resource, self._refuse, redactor) if places else None
         self._report = report
         self._reread = reread
         self.lock = threading.RLock()

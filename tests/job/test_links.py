@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from tests.conftest import RunScript
 
+UMASK = os.umask(0o022)
+os.umask(UMASK)
+
 STAGE = """
 from otel_stageio import StageIO
 io = StageIO("asr", {job!r}, stage_number=6)
@@ -88,6 +91,8 @@ def test_a_linked_file_is_not_written_through(job: Path, elsewhere: Path, place:
     assert (done.returncode, prints(elsewhere)) == (0, before)
     document = json.loads((job / "06_asr/manifest.json").read_bytes())
     assert (document["status"], document["config"]) == ("success", {"model": "large"})
+    # The rights of a link, which are all there are, are not those of the file that takes its place.
+    assert {path.stat().st_mode & 0o777 for path in job.rglob("manifest.json")} == {0o666 & ~UMASK}
 
 
 @pytest.mark.parametrize("place", [".stageio/lock", "06_asr/.stageio/lock"])
@@ -171,6 +176,18 @@ def test_the_job_folder_may_be_a_link(tmp_path: Path, elsewhere: Path, run: Run)
     link.symlink_to(elsewhere)
     assert run(link).returncode == 0
     assert json.loads((elsewhere / "06_asr/manifest.json").read_bytes())["status"] == "success"
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_rights_are_handed_on_by_a_users_own_file_alone(job: Path, run: Run, theirs: bool) -> None:
+    """A manifest that somebody else put there with rights for all does not hand those on; one of the user's does."""
+    (job / "manifest.json").write_text("{}")
+    (job / "manifest.json").chmod(0o666)
+    if theirs and os.getuid() == 0:
+        os.chown(job / "manifest.json", 65534, -1)
+    assert run(job).returncode == 0
+    expected = 0o666 & ~UMASK if theirs and os.getuid() == 0 else 0o666
+    assert (job / "manifest.json").stat().st_mode & 0o777 == expected
 
 
 def test_a_link_that_stays_in_the_job_is_followed(job: Path, run: Run) -> None:
