@@ -78,7 +78,7 @@ class QuickWay:
                     return False
             try:
                 message = message % arguments
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 return False
         if len(message) > _LONGEST or not message.isprintable() or "\\" in message:
             return False
