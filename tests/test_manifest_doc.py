@@ -66,8 +66,8 @@ def test_every_key_has_a_type_and_a_meaning():
 def test_limits_are_those_of_the_code():
     """Each limit of the page is the value of the constant that it names."""
     said = {}
-    for _, limit, where in table("What"):
-        number, unit = re.fullmatch(r"([\d,]+)( [KMG]iB)?", limit).groups()
+    for _, limit, _, where in table("What"):
+        number, unit = re.fullmatch(r"([\d,]+)( [KMG]iB)?(?: bytes| characters)?", limit).groups()
         said[where.strip("`")] = int(number.replace(",", "")) * UNITS[unit or ""]
     found = {}
     for where in said:

@@ -53,6 +53,8 @@ def fit(record: LogRecord) -> LogRecord:
         if weight > level:
             cut[key] = _length(values[key], weight)
             values[key] = _cut(values[key], level)
+    names_cut = {"severity_text": record.severity_text, "event_name": record.event_name}
+    cut.update((key, len(of)) for key, of in names_cut.items() if len(of) > _LONGEST_NAME)
     bare = record._replace(
         severity_text=record.severity_text[:_LONGEST_NAME],
         event_name=record.event_name[:_LONGEST_NAME],
@@ -82,15 +84,17 @@ def parts(of: dict[str, Value]) -> Iterator[dict[str, Value]]:
 def fit_span(span: Span) -> Span:
     """Give the span back as it is when it fits in a line, else with its long texts cut, and some of the rest left out.
 
-    What is left out is in the dropped counts; ``stageio.cut`` has the bytes that the span weighed.
+    What is left out is in the dropped counts; ``stageio.cut`` has the bytes that the span weighed, and the length that
+    each cut value had; events and links have such a mark of their own.
     """
     weight = len(encode.span(span))
     if weight <= RECORD_LIMIT:
         return span
     room = RECORD_LIMIT // 2
-    mark: dict[str, Value] = {names.CUT: weight}
-    attributes, dropped = bounded(mark | _shortened(span.attributes) | mark, room)
-    events = [_light(each._replace(name=shorten(each.name, _LEAST)), room // 4) for each in span.events]
+    shortened, cut = _shortened(span.attributes, name=span.name, status=span.status_message)
+    mark: dict[str, Value] = {names.CUT: {"span": weight, **_mark(cut)}}
+    attributes, dropped = bounded(mark | shortened | mark, room)
+    events = [_light(each, room // 4, name=each.name)._replace(name=shorten(each.name, _LEAST)) for each in span.events]
     links = [_light(each, room // 8) for each in span.links]
     # The newest events and links, as the SDK keeps them.
     few = _fitting([len(encode.event(each)) for each in reversed(events)], room // 2)
@@ -108,19 +112,18 @@ def fit_span(span: Span) -> Span:
     )
 
 
-def _light(of: _Part, room: int) -> _Part:
-    """An event or a link whose attributes weigh at most `room` bytes."""
-    attributes, dropped = bounded(_shortened(of.attributes), room)
+def _light(of: _Part, room: int, **texts: str) -> _Part:
+    """An event or a link whose attributes weigh at most `room` bytes; its other `texts` are cut by the caller."""
+    attributes, dropped = bounded(_marked(of.attributes, **texts), room)
     return of._replace(attributes=attributes, dropped_attributes_count=of.dropped_attributes_count + dropped)
 
 
 def fit_scope(scope: Scope) -> Scope:
     """Give a scope back with so little of its texts and attributes that it fits beside the largest record."""
+    texts = {"name": scope.name, "version": scope.version, "schema_url": scope.schema_url}
     return scope._replace(
-        name=shorten(scope.name, _LEAST),
-        version=shorten(scope.version, _LEAST),
-        attributes=bounded(_shortened(scope.attributes), _LEAST)[0],
-        schema_url=shorten(scope.schema_url, _LEAST),
+        **{key: shorten(of, _LEAST) for key, of in texts.items()},
+        attributes=bounded(_marked(scope.attributes, **texts), _LEAST)[0],
     )
 
 
@@ -135,8 +138,20 @@ def bounded(attributes: Attributes, room: int) -> tuple[dict[str, Value], int]:
     return kept, len(attributes) - len(kept)
 
 
-def _shortened(attributes: Attributes) -> dict[str, Value]:
-    return {key: of if len(encode.value(of)) <= _LEAST else _cut(of, _LEAST) for key, of in attributes.items()}
+def _marked(attributes: Attributes, **texts: str) -> dict[str, Value]:
+    """The attributes with long ones cut, and a mark in front where one is, or one of the other texts."""
+    shortened, cut = _shortened(attributes, **texts)
+    mark: dict[str, Value] = {names.CUT: _mark(cut)} if cut else {}
+    return mark | shortened | mark
+
+
+def _shortened(attributes: Attributes, **texts: str) -> tuple[dict[str, Value], dict[str | None, int]]:
+    """The attributes with long ones cut; and the length of each that was, and of each long one of the other texts."""
+    weights = {key: len(encode.value(of)) for key, of in attributes.items()}
+    made = {key: of if weights[key] <= _LEAST else _cut(of, _LEAST) for key, of in attributes.items()}
+    cut: dict[str | None, int] = {key: len(of) for key, of in texts.items() if len(encode.value(of)) > _LEAST}
+    cut.update((key, _length(attributes[key], weight)) for key, weight in weights.items() if weight > _LEAST)
+    return made, cut
 
 
 def _cut(of: Value, weight: int) -> Value:

@@ -136,6 +136,7 @@ def test_a_huge_level_and_event_name():
     """Names that nobody can mean are cut to 100 characters."""
     made = fitted(record(severity_text="L" * 10**6, event_name="e" * 10**6))
     assert (made.severity_text, made.event_name) == ("L" * 100, "e" * 100)
+    assert made.attributes[MARK] == {"severity_text": 10**6, "event_name": 10**6}
 
 
 def test_an_attribute_called_like_the_mark():
@@ -213,7 +214,7 @@ def test_a_span_just_fitting():
     whole = a_span(attributes={"text": "x" * room})
     assert limits.fit_span(whole) is whole
     made = fitted_span(a_span(attributes={"text": "x" * (room + 1)}))
-    assert made.attributes == {MARK: limits.RECORD_LIMIT + 1, "text": "x" * 4076}
+    assert made.attributes == {MARK: {"span": limits.RECORD_LIMIT + 1, "text": room + 1}, "text": "x" * 4076}
 
 
 def test_long_values_of_a_span_are_cut():
@@ -225,6 +226,8 @@ def test_long_values_of_a_span_are_cut():
         assert of.attributes["list"] == ["y"] * len(of.attributes["list"])
         assert dict(list(about["map"].items())[: len(of.attributes["map"])]) == of.attributes["map"]
         assert of.attributes["short"] == 1
+        lengths = {"text": 10**6, "list": len(encode.value(about["list"])), "map": len(encode.value(about["map"]))}
+        assert {key: length for key, length in of.attributes[MARK].items() if key != "span"} == lengths
         assert of.dropped_attributes_count == 0
         assert all(3500 < len(encode.value(of.attributes[key])) <= 4096 for key in ("text", "list", "map"))
 
@@ -275,6 +278,8 @@ def test_huge_names_of_a_span():
     assert (made.name, made.status_message, made.trace_state) == ("n" * 4076, "m" * 4076, "")
     assert made.events[0].name == "e" * 4076
     assert made.status_code == 2
+    assert {key: made.attributes[MARK][key] for key in ("name", "status")} == {"name": 10**6, "status": 10**6}
+    assert made.events[0].attributes[MARK] == {"name": 10**6}
 
 
 def test_a_full_trace_state_stays():
@@ -287,7 +292,7 @@ def test_a_full_trace_state_stays():
 def test_a_span_s_attribute_called_like_the_mark():
     """An attribute that has the mark's own name gives way to it."""
     of = a_span(attributes={"text": "x" * 10**6, MARK: "mine"})
-    assert fitted_span(of).attributes[MARK] == len(encode.span(of))
+    assert fitted_span(of).attributes[MARK] == {"span": len(encode.span(of)), "text": 10**6}
 
 
 @settings(deadline=None, max_examples=30)
@@ -326,6 +331,8 @@ def test_a_scope_that_says_too_much():
     of = Scope(name="n" * 10**6, version="\n" * 10**6, attributes=huge, schema_url="s" * 10**6)
     made = limits.fit_scope(of)
     assert (made.name, made.schema_url) == ("n" * 4076, "s" * 4076)
-    assert list(made.attributes.items()) == list(huge.items())[: len(made.attributes)]
-    assert made.attributes
+    mark, *kept = made.attributes.items()
+    assert mark == (MARK, {"name": 10**6, "version": 10**6, "schema_url": 10**6, "long": 10**6})
+    assert kept == list(huge.items())[: len(kept)]
+    assert kept
     assert len(encode.tail(made, samples.RESOURCE)) < 20 * 1024

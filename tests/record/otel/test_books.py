@@ -331,7 +331,7 @@ def test_a_child_that_weighs_too_much_fits_in_its_line(io):
     (made,) = lines(io, "traces.jsonl")
     path = io.stage_dir / ".stageio" / "001" / "traces.jsonl"
     assert path.stat().st_size < 512 * 1024
-    assert made.attributes[names.CUT] > limits.RECORD_LIMIT
+    assert made.attributes[names.CUT]["span"] > limits.RECORD_LIMIT
     assert "x" * 4000 in made.attributes["text"]
     assert made.events[-1].attributes["index"] == 127
     assert len(made.events) + made.dropped_events_count == 128
