@@ -1,0 +1,62 @@
+"""A backend that answers as a test wants, on a free port of loopback."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Request = tuple[str, dict[str, str], bytes]
+
+
+@dataclass
+class Answers:
+    """What to answer next, and what was asked so far: path, headers, body."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/x-protobuf"})
+    body: bytes = b""
+    asked: list[Request] = field(default_factory=list)
+    url: str = ""
+
+
+@contextmanager
+def backend() -> Iterator[Answers]:
+    """Serve until the end of the block."""
+    answers = Answers()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            answers.asked.append((self.path, dict(self.headers), body))
+            self.send_response(answers.status)
+            for name, of in answers.headers.items():
+                self.send_header(name, of)
+            self.send_header("Content-Length", str(len(answers.body)))
+            self.end_headers()
+            self.wfile.write(answers.body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    answers.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield answers
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
