@@ -178,7 +178,10 @@ def _file(attributes: dict[str, Value], path: str, found: os.stat_result, policy
         later = _work(digests.hash_file, path)
         file_id = digests.file_id(found, time.time_ns())
     else:
-        attributes.update(digest_attributes(_digest_now(path, policy)))
+        digest = _digest_now(path, policy)
+        attributes.update(digest_attributes(digest))
+        if digest.value is not None and digest.size is not None:  # it may have grown since it was looked at
+            attributes[names.FILE_SIZE] = digest.size
     state = print_of(found)
     return Described(
         attributes=attributes, path=path, kind="file", print=state, later=later, size=size, file_id=file_id

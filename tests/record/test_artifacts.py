@@ -245,6 +245,22 @@ def test_what_is_no_path_is_missing(job, path):
     assert describe(path, job=job, policy="auto").kind == "missing"
 
 
+def test_size_is_that_of_what_was_hashed(tmp_path, job, monkeypatch):
+    """Of a file that grew between the look at it and the reading, size and checksum are those of the same bytes."""
+    path = tmp_path / "growing"
+    path.write_bytes(b"one")
+    real = artifacts.digests.hash_file
+
+    def late(of: str) -> artifacts.Digest:
+        with path.open("ab") as file:
+            file.write(b" two")
+        return real(of)
+
+    monkeypatch.setattr(artifacts.digests, "hash_file", late)
+    found = describe(path, job=job, policy="auto").attributes
+    assert (found[names.FILE_SIZE], found[names.ARTIFACT_CHECKSUM]) == (7, sha256(b"one two"))
+
+
 def test_path_whose_working_directory_is_gone(tmp_path, job, monkeypatch):
     """A relative path stays as it is where the working directory was removed."""
     (tmp_path / "gone").mkdir()
