@@ -171,6 +171,8 @@ def _read_pieces(descriptor: int, digest: HASH, expected: int) -> int:
             total += count
             if tick is not None:
                 tick(count)
+            if os.fstat(descriptor).st_size > expected:  # it has changed, and its writer may never end
+                break
     return total
 
 

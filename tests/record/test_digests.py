@@ -561,3 +561,22 @@ def test_a_small_file_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     replace_calls(monkeypatch, open=opened, close=lambda number: closed.append(number) or os.close(number))
     assert digests.hash_small("file") is None
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize("size", [0, 10, digests._SMALL + 1])
+def test_a_file_that_never_ends_is_given_up(tmp_path, monkeypatch, size):
+    """A writer that is faster than the reading does not hold it up: a file that grew has changed."""
+    path = tmp_path / "growing"
+    path.write_bytes(b"x" * size)
+
+    def grow(_: int) -> None:
+        nonlocal told
+        told += 1
+        assert told < 100
+        with path.open("ab") as file:
+            file.write(b"y" * (digests._PIECE + 1))
+
+    told = 0
+    monkeypatch.setattr(digests.watch, "tick", grow, raising=False)
+    found = digests.hash_file(str(path))
+    assert (found.value, found.problem, told <= 2) == (None, "changed while it was read", True)
