@@ -41,7 +41,7 @@ def since(job: JobLayout, place: Place | None) -> tuple[set[str] | None, Place |
     Of the folders None where nobody can say: from no place, of another file than that one, and without one to read.
     """
     try:
-        with open(job.inner / CHANGES, "rb", buffering=0) as file:
+        with open(job.inner / CHANGES, "rb", buffering=0, opener=files.regular) as file:
             found = os.fstat(file.fileno())
             if place is None or found.st_ino != place.inode or found.st_size < place.end:
                 return None, Place(found.st_ino, found.st_size)

@@ -26,7 +26,7 @@ def read_job_id(job: JobLayout) -> str | None:
     Raises JobFormatError where a newer major version wrote the folder.
     """
     try:
-        with open(job.job_json, "rb") as file:
+        with open(job.job_json, "rb", opener=files.regular) as file:
             document = json.load(file)
         check_format(str(document["format"]), str(job.root))
         return str(document["job_id"])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.job.layout import EVENTS, StageLayout, stage_folders
-from otel_stageio.journal import decode
+from otel_stageio.journal import decode, files
 from otel_stageio.model import LogRecord
 from otel_stageio.views.moments import rfc3339
 from otel_stageio.views.summary import LIFECYCLE
@@ -129,7 +129,10 @@ class Lineage:
     def _digests(self, attempt: int) -> dict[str, str]:
         """The digests of a former attempt, from its journal: manifest.json is the newest one's."""
         found: dict[str, str] = {}
-        with contextlib.suppress(OSError), open(self._stage.attempt_dir(attempt) / EVENTS, "rb") as file:
+        with (
+            contextlib.suppress(OSError),
+            open(self._stage.attempt_dir(attempt) / EVENTS, "rb", opener=files.regular) as file,
+        ):
             for line in file:
                 if _KNOWN_BY in line:
                     for record in _records(line):
@@ -242,7 +245,7 @@ class _Journal(_Outputs):
         end = self._end
         if os.stat(self.path).st_size == end:
             return
-        with open(self.path, "rb") as file:
+        with open(self.path, "rb", opener=files.regular) as file:
             file.seek(end)
             for line in file:
                 if not line.endswith(b"\n"):
@@ -306,7 +309,7 @@ def _look_at(stage: StageLayout, before: _Known | None) -> _Known | None:
 def _from_manifest(stage: StageLayout, attempt: int, journal: str) -> _Outputs | None:
     """The outputs of an attempt that has ended; None where manifest.json does not tell, or its journal tells more."""
     try:
-        with open(stage.manifest, "rb") as file:
+        with open(stage.manifest, "rb", opener=files.regular) as file:
             if os.fstat(file.fileno()).st_mtime_ns < os.stat(journal).st_mtime_ns:  # a call after the end
                 return None
             document = json.load(file)

@@ -162,7 +162,7 @@ def _content(path: str) -> bytes:
         if look:
             time.sleep(_PAUSE)
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=files.regular) as file:
                 content = file.read()
         except FileNotFoundError:
             return b""

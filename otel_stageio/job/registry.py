@@ -11,6 +11,7 @@ From then on the process remembers what it found, and looks only at the stages t
 import contextlib
 import json
 import os
+import threading
 from operator import attrgetter, index
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +29,9 @@ CACHE = "stages.json"
 LOCK_PATIENCE = 5.0
 #: Between two lines of stages.json, and nowhere in one: JSON has no line break within a text.
 _BETWEEN: Final = ",\n"
+
+
+_TYPES: Final = [type(each) for each in Summary("", 0, 0, 0, 0)]
 
 
 class _Known(NamedTuple):
@@ -56,6 +60,17 @@ class _Memory(NamedTuple):
 _memory: _Memory | None = None
 
 
+class _Turn(threading.local):
+    """What this thread is about to update: one after the other, since it would wait for its own lock."""
+
+    def __init__(self) -> None:
+        self.taken = False
+        self.waiting: list[tuple[JobLayout, str | None]] = []
+
+
+_turn = _Turn()
+
+
 def update(job: JobLayout, changed: str | None = None) -> None:
     """Bring the job manifest up to date. Raises OSError.
 
@@ -64,6 +79,19 @@ def update(job: JobLayout, changed: str | None = None) -> None:
     Without the lock (a file system that has none) it is written all the same: it is derived from the journals, so the
     worst is that it is late until the next stage.
     """
+    _turn.waiting.append((job, changed))
+    if _turn.taken:  # a signal handler ends a stage: whom it interrupted comes to that
+        return
+    _turn.taken = True
+    try:
+        while _turn.waiting:
+            _update(*_turn.waiting.pop(0))
+    finally:
+        _turn.taken = False
+        _turn.waiting.clear()
+
+
+def _update(job: JobLayout, changed: str | None) -> None:
     global _memory  # noqa: PLW0603 - what one update leaves for the next
     links.avoid(job.root, job.inner)
     with locks.job_lock(str(job.lock), LOCK_PATIENCE):
@@ -200,7 +228,7 @@ def _in_run(job: JobLayout, newest: Summary, run: int) -> Summary | None:
 
 def _content(job: JobLayout) -> bytes | None:
     try:
-        with open(job.manifest, "rb", buffering=0) as file:
+        with open(job.manifest, "rb", buffering=0, opener=files.regular) as file:
             return file.read()
     except FileNotFoundError:
         return None
@@ -225,14 +253,22 @@ def _parsed(job: JobLayout, data: bytes | None) -> dict[str, Any]:
 
 def _load_cache(job: JobLayout) -> dict[str, _Known]:
     try:
-        with open(job.inner / CACHE, encoding="utf-8") as file:
+        with open(job.inner / CACHE, encoding="utf-8", opener=files.regular) as file:
             text = file.read()
         known = {}
         # Each line is kept as it stands: in a job of a thousand stages a process would take long to make them all.
         for (folder, of), line in zip(json.loads(text).items(), text[1:-1].split(_BETWEEN), strict=True):
             attempt, size, changed, *about, declared = of
-            summary = Summary._make([*about, tuple(declared)])
+            summary = _summary([*about, tuple(declared)])
             known[folder] = _known(folder, (index(attempt), size, changed), summary, line)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}  # a cache: what it cannot tell is read anew
     return known
+
+
+def _summary(of: list[Any]) -> Summary:
+    """The summary of these values. Raises TypeError where they are of other types: they would go into the manifest."""
+    summary = Summary._make(of)
+    if [type(each) for each in summary] != _TYPES:
+        raise TypeError(f"{of!r} is no summary")
+    return summary

@@ -66,7 +66,7 @@ def numbers(job: JobLayout) -> list[int]:
 def read(job: JobLayout, number: int) -> Run | None:
     """A run; None where there is none of that number, or its run.json says nothing that we would."""
     try:
-        with open(job.run_dir(number) / RUN_JSON, "rb") as file:
+        with open(job.run_dir(number) / RUN_JSON, "rb", opener=files.regular) as file:
             document = json.load(file)
         run = Run(**{key: document.get(key, _OPTIONAL[key]) if key in _OPTIONAL else document[key] for key in _KEYS})
     except (FileNotFoundError, ValueError, KeyError, TypeError):

@@ -2,7 +2,7 @@
 
 Nothing else in the package opens a job file for writing, so what a crash can do to a job folder is decided here: an
 appended line is there whole or torn at its end, a replaced file is the old or the new one, and a claimed name belongs
-to exactly one process.
+to exactly one process. What is read there is opened by `regular`.
 """
 
 from __future__ import annotations
@@ -54,17 +54,19 @@ class AppendFile:
     again.
     """
 
-    __slots__ = ("_descriptor", "path")
+    __slots__ = ("_before", "_descriptor", "path")
 
-    def __init__(self, path: str) -> None:
-        """Name the file at `path`; nothing is opened yet."""
+    def __init__(self, path: str, *, before: Callable[[], None] = lambda: None) -> None:
+        """Name the file at `path`; nothing is opened yet. `before` is asked each time it is, and may raise OSError."""
         self.path = path
+        self._before = before
         self._descriptor: _Descriptor | None = None
 
     def write(self, line: bytes) -> None:
         """Append `line`, which ends in a newline. Raises OSError where the disk refuses it."""
         descriptor = self._descriptor
         if descriptor is None:
+            self._before()
             # Two threads may open at once: each writes through its own, and one of the two stays.
             descriptor = self._descriptor = _Descriptor(self.path)
         torn = descriptor.torn
@@ -108,6 +110,19 @@ def _open(path: str, flags: int) -> int:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     finally:
         os.close(fd)
+
+
+def regular(path: str, flags: int) -> int:
+    """Open a file of ours for reading: the `opener` of `open`. What is no file is as one that is not there.
+
+    A pipe that somebody planted would never end. Raises FileNotFoundError, OSError.
+    """
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    kind = stat.S_IFMT(os.fstat(fd).st_mode)
+    if kind in (stat.S_IFREG, stat.S_IFDIR):  # `open` itself says what is wrong with a folder
+        return fd
+    os.close(fd)
+    raise FileNotFoundError(errno.ENOENT, "it is no file", path)
 
 
 def _beside(path: str) -> str:

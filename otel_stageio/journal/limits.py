@@ -121,10 +121,12 @@ def _light(of: _Part, room: int, **texts: str) -> _Part:
 def fit_scope(scope: Scope) -> Scope:
     """Give a scope back with so little of its texts and attributes that it fits beside the largest record."""
     texts = {"name": scope.name, "version": scope.version, "schema_url": scope.schema_url}
-    return scope._replace(
-        **{key: shorten(of, _LEAST) for key, of in texts.items()},
-        attributes=bounded(_marked(scope.attributes, **texts), _LEAST)[0],
-    )
+    shortened, cut = _shortened(scope.attributes, **texts)
+    kept, _ = bounded(shortened, _LEAST)
+    # A scope has no count of what is left out.
+    cut.update((key, _length(of, len(encode.value(of)))) for key, of in scope.attributes.items() if key not in kept)
+    mark: dict[str, Value] = {names.CUT: _mark(cut, _LEAST)} if cut else {}
+    return scope._replace(**{key: shorten(of, _LEAST) for key, of in texts.items()}, attributes=mark | kept | mark)
 
 
 def bounded(attributes: Attributes, room: int) -> tuple[dict[str, Value], int]:
@@ -207,10 +209,10 @@ def _length(of: Value, weight: int) -> int:
     return len(of) if isinstance(of, (str, bytes)) else weight
 
 
-def _mark(cut: dict[str | None, int]) -> dict[str, Value]:
+def _mark(cut: dict[str | None, int], most: int = _MARK) -> dict[str, Value]:
     """What was cut, the longest first, as many as there is room for; the number of the others under ``...``."""
     made: dict[str, Value] = {}
-    room = _MARK - _LONGEST_NAME
+    room = most - _LONGEST_NAME
     for key, length in sorted(cut.items(), key=lambda each: (-each[1], each[0] or "")):
         shown = "body" if key is None else key if len(key) <= _LONGEST_NAME else f"{key[:_LONGEST_NAME]}..."
         room -= len(encode.pairs({shown: length})) + 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from otel_stageio.journal import decode
+from otel_stageio.journal import decode, files
 from otel_stageio.journal.encode import LOGS_PREFIX, SPANS_PREFIX
 from otel_stageio.model import LogRecord, Span
 
@@ -37,7 +37,7 @@ def pieces(path: str, *, start: int = 0, live: bool = False, only: bytes = b"") 
     `only` does not occur are passed over undecoded. Raises OSError where the file cannot be read.
     """
     try:
-        file = open(path, "rb")  # noqa: SIM115 - closed by the with below; opened here for its own except
+        file = open(path, "rb", opener=files.regular)  # noqa: SIM115 - closed by the with below; opened here for its own except
     except FileNotFoundError:
         return
     with file:

@@ -61,6 +61,8 @@ class StageHandler(logging.Handler):
         self._tag = logline.tag(stage)
         self._clock = logline.LineClock()
         self._depth = threading.local()
+        #: For the line: what it shows is in the message and the attributes, and is counted there.
+        self._apart = recorder.redactor.apart()
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
         """Need no lock: each write is one system call, and the fold has a lock of its own."""
@@ -146,7 +148,7 @@ class StageHandler(logging.Handler):
         `scope` gave the record. `attributes` may be added to.
         """
         recorder, redactor = self.recorder, self.recorder.redactor
-        message, shown, exception = redactor.value("", message), redactor.text(shown), redactor.text(exception)
+        message, shown, exception = redactor.value("", message), self._apart.text(shown), self._apart.text(exception)
         attributes = dict(redactor.attributes(attributes))
         step = steps.path(recorder)
         tag = self._tag

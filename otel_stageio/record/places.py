@@ -26,17 +26,21 @@ class Places:
         self._stage = stage
         self.attempt = attempt
         self.folder = str(stage.attempt_dir(attempt))
-        self.events = files.AppendFile(f"{self.folder}/{EVENTS}")
-        self.logs = files.AppendFile(f"{self.folder}/{LOG_RECORDS}")
-        self.traces = files.AppendFile(f"{self.folder}/{TRACES}")
-        self.stage_log = files.AppendFile(stage_log)
-        self.pipeline_log = files.AppendFile(pipeline_log)
+        self.events = files.AppendFile(f"{self.folder}/{EVENTS}", before=self._stay)
+        self.logs = files.AppendFile(f"{self.folder}/{LOG_RECORDS}", before=self._stay)
+        self.traces = files.AppendFile(f"{self.folder}/{TRACES}", before=self._stay)
+        self.stage_log = files.AppendFile(stage_log, before=self._stay)
+        self.pipeline_log = files.AppendFile(pipeline_log, before=self._stay)
         self.manifest = str(stage.manifest)
         self.with_manifest = with_manifest
 
     @property
     def _all(self) -> tuple[files.AppendFile, ...]:
         return (self.events, self.logs, self.traces, self.stage_log, self.pipeline_log)
+
+    def _stay(self) -> None:
+        """Raise OSError where the stage's folder, or that of the logs, became a link out of the job."""
+        links.avoid(self._stage.job.root, self._stage.folder, self._stage.job.logs_dir)
 
     def superseded(self) -> bool:
         """Whether a newer attempt of the stage exists, to whom manifest.json belongs now. Raises OSError."""
@@ -47,7 +51,7 @@ class Places:
         if not self.with_manifest:
             return
         data = make()
-        links.avoid(self._stage.job.root, self._stage.folder)  # planted since
+        self._stay()
         if not self.superseded():
             files.replace(self.manifest, data, sync=sync)
             if sync:
@@ -55,6 +59,7 @@ class Places:
 
     def remove_manifest(self) -> None:
         """Remove manifest.json, if it belongs to this attempt. Raises OSError."""
+        self._stay()
         if not self.superseded():
             files.remove(self.manifest)
 

@@ -45,6 +45,7 @@ _INFO: Final = logging.INFO
 # By short names, since each is asked for with every record. The last two are what an instrumentation of logging puts
 # something else in the place of.
 _root, _manager, _factory = logging.root, logging.root.manager, logging.getLogRecordFactory
+_names = logging._levelToName  # noqa: SLF001 - asked with every record
 _Logger, _LogRecord = logging.Logger, logging.LogRecord
 _call_handlers, _make_record = logging.Logger.callHandlers, logging.Logger.makeRecord
 
@@ -103,6 +104,8 @@ class QuickWay:
             or logger.filters
             or len(logger.handlers) != 1
             or self._handler.filters
+            or self._handler.level > level
+            or _names[level] != _LEVELS[level][0]
             or _manager.disable >= level
             or (_root.handlers and logger.host_asks(level))
             or logger.level > level

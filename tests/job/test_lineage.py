@@ -478,7 +478,7 @@ def test_only_what_has_changed_is_read_again(job, asks, reads):
 def test_a_running_stage_is_read_on(job, asks, reads, monkeypatch):
     """The journal of a running stage is read once from end to end, however often something is added and asked."""
     opens: list[object] = []
-    monkeypatch.setattr(lineage, "open", lambda *of: opens.append(of) or open(*of), raising=False)  # noqa: SIM115
+    monkeypatch.setattr(lineage, "open", lambda *of, **how: opens.append(of) or open(*of, **how), raising=False)  # noqa: SIM115
     asr = opened(job, "06_asr")
     for number in range(100):
         asr.track_output(job.root / f"06_asr/{number}.json")

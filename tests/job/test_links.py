@@ -132,6 +132,44 @@ def test_a_planted_pipe_does_not_hold_the_stage_up(job: Path, place: str) -> Non
         assert ("it is no file" in json.dumps(document["degraded"]), document["status"]) == (True, "success")
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("manifest.json", ".stageio/changes", ".stageio/stages.json", ".stageio/job.json", ".stageio/numbers/07"),
+        *(".stageio/runs/001/run.json", "01_first/.stageio/001/events.jsonl", "01_first/manifest.json"),
+    ],
+)
+def test_a_planted_pipe_is_not_waited_for(job: Path, run_script: RunScript, place: str) -> None:
+    """Reading a pipe into which nobody writes has no end: what is no file is as one that is not there."""
+    StageIO("first", job, stage_number=1).finalize()
+    (job / place).parent.mkdir(parents=True, exist_ok=True)
+    (job / place).unlink(missing_ok=True)
+    os.mkfifo(job / place)
+    done = run_script(
+        f"""
+        import signal
+        from otel_stageio import StageIO
+        signal.alarm(20)
+        with StageIO("asr", {str(job)!r}) as io:
+            io.track_input(io.get_input_path("a"))
+        """
+    )
+    assert done.returncode == 0
+    assert json.loads((job / "manifest.json").read_bytes())["completed_stages"][-1] == "asr"
+
+
+def test_nothing_is_removed_or_made_through_a_link_that_was_planted_since(job: Path, elsewhere: Path) -> None:
+    """A stage without a manifest removes none that is not its own, and a late record makes no log elsewhere."""
+    (elsewhere / "manifest.json").write_text("precious")
+    before = prints(elsewhere)
+    io = StageIO("asr", job, stage_number=6)
+    (job / "06_asr").rename(job / "moved")
+    (job / "06_asr").symlink_to(elsewhere)
+    io.finalize(save_manifest=False)
+    io.get_stage_logger().warning("late")
+    assert prints(elsewhere) == before
+
+
 def test_a_pipeline_log_that_is_a_link_is_not_written_through(job: Path, elsewhere: Path, run: Run) -> None:
     """The run's log is found by the name in run.json."""
     before = prints(elsewhere)

@@ -560,3 +560,38 @@ def test_a_run_that_is_gone_back_to(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         ("a", 2, "failed"),
         ("b", 1, "success"),
     ]
+
+
+def test_a_signal_handler_may_end_a_stage_while_another_one_is_noted(job, monkeypatch):
+    """The handler does not wait for the lock of the thread that it interrupted, and both ends are in the manifest."""
+    first, second = (run(job, name, end=None) for name in ("first", "second"))
+    before = signal.signal(signal.SIGUSR1, lambda *_: second.finalize())
+    write = registry._write_manifest
+
+    def struck(*args: object) -> object:
+        monkeypatch.setattr(registry, "_write_manifest", write)
+        signal.raise_signal(signal.SIGUSR1)
+        return write(*args)
+
+    monkeypatch.setattr(registry, "_write_manifest", struck)
+    waited: list[float] = []
+    wait = locks._wait
+    monkeypatch.setattr(locks, "_wait", lambda fd, timeout: waited.append(timeout) or wait(fd, timeout))
+    first.finalize()
+    signal.signal(signal.SIGUSR1, before)
+    assert states(job) == {"first": "success", "second": "success"}
+    assert len(waited) == 2  # one after the other
+
+
+@pytest.mark.parametrize(("at", "value"), [(3, 5), (3, None), (4, "x"), (6, "x"), (8, None), (9, "1"), (10, 1)])
+def test_a_stages_json_of_other_values_is_read_as_empty(job, at, value):
+    """Whoever changed it, the next process says in the job manifest what the journals say."""
+    run(job, "first")
+    cache = job.inner / "stages.json"
+    document = json.loads(cache.read_bytes())
+    document["01_first"][at] = value
+    cache.write_text(json.dumps(document))
+    registry._memory = None
+    run(job, "second")
+    assert states(job) == {"first": "success", "second": "success"}
+    assert read(job)["stages"][0]["stage_number"] == 1

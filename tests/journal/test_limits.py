@@ -332,7 +332,16 @@ def test_a_scope_that_says_too_much():
     made = limits.fit_scope(of)
     assert (made.name, made.schema_url) == ("n" * 4076, "s" * 4076)
     mark, *kept = made.attributes.items()
-    assert mark == (MARK, {"name": 10**6, "version": 10**6, "schema_url": 10**6, "long": 10**6})
     assert kept == list(huge.items())[: len(kept)]
     assert kept
-    assert len(encode.tail(made, samples.RESOURCE)) < 20 * 1024
+    longest = {"name": 10**6, "version": 10**6, "schema_url": 10**6, "long": 10**6}
+    assert (mark[0], dict(list(mark[1].items())[:4])) == (MARK, longest)
+    # Three texts and the attributes that are left out or cut, of which the mark names as many as it has room for.
+    assert len(mark[1]) - 1 + mark[1]["..."] == 3 + len(huge) - len(kept)
+    assert len(encode.tail(made, samples.RESOURCE)) < 24 * 1024
+
+
+def test_a_scope_says_what_it_left_out():
+    """Attributes that are short by themselves and too many together are named with their lengths."""
+    made = limits.fit_scope(Scope(name="lib", attributes={"a": "x" * 3000, "b": "y" * 3000}))
+    assert made.attributes == {MARK: {"b": 3000}, "a": "x" * 3000}

@@ -140,6 +140,8 @@ def others() -> dict[str, Callable[[pytest.MonkeyPatch, logging.Logger], object]
         "handler on the logger": lambda _, logger: logger.addHandler(logging.NullHandler()),
         "filter on the logger": lambda _, logger: logger.addFilter(lambda _: True),
         "filter on the handler": lambda _, logger: logger.handlers[0].addFilter(lambda _: True),
+        "level of the handler": lambda _, logger: logger.handlers[0].setLevel(logging.WARNING),
+        "name of the level": lambda patch, _: patch.setitem(logging._levelToName, logging.INFO, "NOTE"),
         "record factory": lambda patch, _: patch.setattr(
             logging, "_logRecordFactory", type("Own", (logging.LogRecord,), {})
         ),

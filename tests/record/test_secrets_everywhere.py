@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
+from otel_stageio import StageIO
 from otel_stageio.record.redaction import MARK, Redactor
 
 #: Ways in by the surroundings and by libraries.
@@ -183,3 +185,13 @@ def test_ordinary_lines_stay(line):
     """Lines as training and loading of data write them are not touched."""
     redactor = Redactor()
     assert (redactor.text(line), redactor.count) == (line, 0)
+
+
+@pytest.mark.parametrize("extra", [{}, {"k": 1}], ids=["quick", "general"])
+def test_a_secret_is_counted_once(tmp_path, monkeypatch, extra):
+    """A message is in the journal and in stage.log: the secret in it is one, whichever way the record takes."""
+    monkeypatch.chdir(tmp_path)
+    io = StageIO("asr", "job", stage_number=6)
+    io.get_stage_logger().info("password=hunter2hunter2", extra=extra)
+    io.finalize()
+    assert json.loads((io.stage_dir / "manifest.json").read_bytes())["redacted"] == 1
