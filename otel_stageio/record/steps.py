@@ -45,7 +45,8 @@ class Step:
         self._home = home
         self.outer = _open_from(_current.get())
         self._within = _within(home.recorder)
-        self._name = said(name)
+        # Here already: the name goes into the lines of logs, too, as a part of a path.
+        self._name = home.recorder.redactor.text(said(name))
         self.path: str = f"{self._within.path}/{self._name}" if self._within else self._name
         self._about = {clean_text(key): plain(of) for key, of in attributes.items()}
         self._start = home.recorder.clock.now()

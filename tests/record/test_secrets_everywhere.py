@@ -195,3 +195,18 @@ def test_a_secret_is_counted_once(tmp_path, monkeypatch, extra):
     io.get_stage_logger().info("password=hunter2hunter2", extra=extra)
     io.finalize()
     assert json.loads((io.stage_dir / "manifest.json").read_bytes())["redacted"] == 1
+
+
+def test_the_name_of_a_step_is_in_every_line_of_it(tmp_path, monkeypatch, capsys):
+    """A secret in it is in no line of the logs, on the console or in the journal; the step is still named."""
+    monkeypatch.chdir(tmp_path)
+    io = StageIO("asr", "job", stage_number=6)
+    with io.step("login password=hunter2hunter2"):
+        io.get_stage_logger().info("in it")
+        with io.step("inner"):
+            io.get_stage_logger().warning("deeper")
+    io.finalize()
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert (b"hunter2hunter2" in written, "hunter2hunter2" in capsys.readouterr().err) == (False, False)
+    steps = json.loads((io.stage_dir / "manifest.json").read_bytes())["steps"]
+    assert [each["step"] for each in steps] == [f"login password={MARK}", f"login password={MARK}/inner"]
