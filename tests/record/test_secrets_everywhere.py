@@ -209,4 +209,4 @@ def test_the_name_of_a_step_is_in_every_line_of_it(tmp_path, monkeypatch, capsys
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert (b"hunter2hunter2" in written, "hunter2hunter2" in capsys.readouterr().err) == (False, False)
     steps = json.loads((io.stage_dir / "manifest.json").read_bytes())["steps"]
-    assert [each["step"] for each in steps] == [f"login password={MARK}", f"login password={MARK}/inner"]
+    assert [each["name"] for each in steps] == [f"login password={MARK}", f"login password={MARK}/inner"]
