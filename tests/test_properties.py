@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_stageio import StageIO
-from otel_stageio.job.layout import EVENTS, LOG_RECORDS
+from otel_stageio import conventions as names
+from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES
 from otel_stageio.journal import reader
 from otel_stageio.views import logline
 from otel_stageio.views.manifest import dump, manifest
@@ -102,8 +103,11 @@ def test_stage_log_is_read_back(tmp_path_factory: pytest.TempPathFactory, said: 
     """stage.log parses back into exactly the records of the journal: level, message, exception, whatever they hold."""
     io = told(tmp_path_factory.mktemp("job"), said, "success")
     with open(io.stage_dir / "stage.log", encoding="utf-8", newline="\n") as file:
-        found = [(each.level, each.message) for each in logline.parse(file.read().split("\n"))]
-    expected = [(record.severity_text, record.body) for record in reader.log_records(str(attempt(io) / LOG_RECORDS))]
+        found = [(each.level, each.message, each.exception) for each in logline.parse(file.read().split("\n"))]
+    expected = [
+        (record.severity_text, record.body, record.attributes.get(names.EXCEPTION_STACKTRACE, ""))
+        for record in reader.log_records(str(attempt(io) / LOG_RECORDS))
+    ]
     assert found == expected
     assert len(found) >= len(said)
 
@@ -136,9 +140,8 @@ def test_cut_anywhere_it_is_a_manifest(
         copy = io.stage_dir / name
         copy.write_bytes(whole[:cut])
         found = list(reader.log_records(str(copy)))
-        lines = whole[:cut].count(b"\n")
         # A line that lacks its newline only is whole.
-        assert len(found) in (lines, lines + 1)
+        assert len(found) == whole[: cut + 1].count(b"\n")
         assert found == list(reader.log_records(str(path)))[: len(found)]
         records += found
     state = fold(records)
@@ -148,6 +151,27 @@ def test_cut_anywhere_it_is_a_manifest(
         assert manifest(state) == {}
     if end is None:
         io.finalize()
+
+
+@thorough
+@given(st.lists(says, min_size=1, max_size=6), _SHARES, _SHARES)
+def test_a_torn_line_costs_itself_alone(
+    tmp_path_factory: pytest.TempPathFactory, said: list[Any], which: float, where: float
+) -> None:
+    """Any line of a real journal, torn at any byte with the next one glued to it, takes no other line with it."""
+    io = told(tmp_path_factory.mktemp("job"), said, "success")
+    for name in (EVENTS, LOG_RECORDS, TRACES):
+        path = attempt(io) / name
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        if not lines:
+            continue
+        torn = round(which * (len(lines) - 1))
+        cut = round(where * (len(lines[torn]) - 2))
+        copy = io.stage_dir / name
+        copy.write_bytes(b"".join([*lines[:torn], lines[torn][:cut], *lines[torn + 1 :]]))
+        read = reader.spans if name == TRACES else reader.log_records
+        whole = list(read(str(path)))
+        assert list(read(str(copy))) == [*whole[:torn], *whole[torn + 1 :]]
 
 
 def _newer(line: bytes) -> bytes:

@@ -651,6 +651,15 @@ def test_redacting_again_changes_no_value(value):
 
 
 @settings(deadline=None)
+@given(st.dictionaries(st.text(max_size=20) | st.sampled_from(["password", "api_key", "tokens"]), VALUES, max_size=4))
+def test_redacting_again_changes_no_attributes(attributes):
+    """The same for the attributes of a record."""
+    shown = FULL.attributes(attributes)
+    assert shown.keys() == attributes.keys()
+    assert FULL.attributes(shown) is shown
+
+
+@settings(deadline=None)
 @given(st.text(LETTERS, min_size=8, max_size=40), HOSTILE)
 def test_no_known_secret_survives_its_surroundings(secret, text):
     """The value of a secret variable is found whatever stands around it."""
