@@ -40,9 +40,11 @@ class StagePaths(StageCore):
         that stage. Else in the earlier stages of the job, the nearest first, skipped ones passed over; then in the
         job folder. A file that is found nowhere gives the path in the previous stage, and the warning that
         `track_input` then records lists every place. An absolute `filename` is given back as it is.
+        Raises OutputPathError where it can be no file's name.
         """
         from otel_stageio.job import search
 
+        filename = path_text(filename, "input path")
         with self._job_troubled("cannot look through the job folder"):
             found = search.find_input(self._here.job, self._me, filename, from_stage, self._skipped)
             if not found.exists:
@@ -116,7 +118,7 @@ class StagePaths(StageCore):
     def load_json(self, filename: str | os.PathLike[str], from_stage: str | None = None) -> Any:
         """Read a JSON file, searched for like `get_input_path`. Raises FileNotFoundError, json.JSONDecodeError."""
         path = self.get_input_path(filename, from_stage)
-        if not path.exists():
+        if not os.path.exists(path):  # false for a name that is too long, too
             looked = "\n  ".join(self._searched.get(absolute_path(str(path)), (str(path),)))
             raise FileNotFoundError(f"input file {os.fspath(filename)!r} was not found; looked at:\n  {looked}")
         return json.loads(path.read_bytes())

@@ -101,7 +101,7 @@ class Redactor:
             ("_" in text and _after_underscore(text))
             or ("-" in text and (_after_hyphen(text) or ("gl" in text and "t-" in text) or "-us" in text))
             or ("-" in text and (("-u" in text and ":" in text) or "mysql" in text))
-            or (("@" in text and "://" in text) or (("?" in text or "&" in text) and "=" in text))
+            or (("@" in text and ":/" in text) or (("?" in text or "&" in text) and "=" in text))
             or (
                 "A" in text and ("AKIA" in text or "ASIA" in text or "AIza" in text or ":AA" in text or "ATATT" in text)
             )

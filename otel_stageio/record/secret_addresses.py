@@ -22,6 +22,8 @@ _END: Final = r"[\s\"'`<>]"
 #: Up to the last @ before the first slash; or, where a colon comes first, up to any @: a password may hold a slash that
 #: its writer forgot to escape.
 _USERINFO: Final = r"[^/?#]*@|([^/?#@:\[]*):(?!:)([0-9]*(?=[/?#]))?[^@]*@"
+#: An address that pathlib took for a path, and took a slash from.
+_AS_A_PATH: Final = r"(\b[A-Za-z][A-Za-z0-9+.-]{1,31}:/)(?!/)([^/\s@:\"'`<>]*:[^/\s@\"'`<>]+)@"
 #: Here the part before the @ is no user: it names the container.
 _CONTAINERS: Final = frozenset({"abfs", "abfss", "wasb", "wasbs"})
 #: Here a name alone lets nobody in.
@@ -69,6 +71,8 @@ def redact(text: str, hide: Callable[[str], str], *, whole: bool = False, deepes
         chunk = _without_login(named[0].lower() if named else "", part[:stop], hide, whole=whole)
         parts[number] = _compiled(_PARAMETER).sub(lambda found: _parameter(found, hide, deepest), chunk) + part[stop:]
     text = "://".join(parts)
+    if not whole and ":/" in text and "@" in text:
+        text = _compiled(_AS_A_PATH).sub(lambda found: f"{found[1]}{hide(found[2])}@", text)
     if "?" in text or "&" in text:  # relative addresses, as in the logs of servers
         text = _compiled(_LOOSE_PARAMETER).sub(lambda found: _parameter(found, hide, deepest), text)
     return text

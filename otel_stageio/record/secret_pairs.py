@@ -53,7 +53,8 @@ _BARE: Final = (
     r"""(?:[^\s"'`,;&<\\]+|[,;&](?!\s|$|\\{0,4}["']|\\{0,4}["']?[\w.-]{1,40}\\{0,4}["']?[ \t]{0,3}[=:])"""
     r"""|["'`](?=[\w!@#$%^*+/-])|<(?!/)|\\(?!\\{0,4}["']|r\\{1,2}n))*"""
 )
-_LINE: Final = r"""[^\n\r"'`\\]*(?:\\(?![nr"'\\])[^\n\r"'`\\]*)*"""
+#: To the end, or to a quote that is not the beginning of a value in it.
+_LINE: Final = r"""[^\n\r"'`\\]*(?:(?:\\(?![nr"'\\])|(?<==)"[^"\n\r]*"|(?<==)'[^'\n\r]*')[^\n\r"'`\\]*)*"""
 #: The parameters of a scheme, which may be quoted.
 _PARAMETERS: Final = r"""(?:[^\n\r"'`\\]+|"[^"\n]*"|\\(?![nr"'\\]))*"""
 _COOKIE: Final = r"""[^\s=;,"'`]{1,100}="""

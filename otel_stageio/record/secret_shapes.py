@@ -72,7 +72,7 @@ _SCHEMES: Final = r"(?i:\b(bearer|basic)\s{1,8})([\w.~+/=-]{8,})"
 #: To its end, or, where that was cut off, as far as there are base64, headers and line breaks, also as escapes.
 _PRIVATE_KEY: Final = (
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-    r"[A-Za-z0-9+/=\s\\:,.()]*(?:-(?!----)[A-Za-z0-9+/=\s\\:,.()]*)*"
+    r"[A-Za-z0-9+/=\s\\:,.()|]*(?:-(?!----)[A-Za-z0-9+/=\s\\:,.()|]*)*"  # | before the lines of an exception group
     r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
 )
 #: So long is no word.

@@ -607,3 +607,18 @@ def test_a_job_folder_that_goes_while_the_stage_runs(run_script, tmp_path: Path,
         assert whole(kept)["stage"] == "asr"
         for name, words in {"stage.log": ("first", "second"), ".stageio/001/events.jsonl": ("text", "after")}.items():
             assert all(word in (kept / name).read_text() for word in words)
+
+
+@pytest.mark.parametrize("given", [None, 5, "a\0b"])
+def test_an_input_that_can_be_no_files_name(io: StageIO, given: object):
+    """Looking for what is no path is an error that says so."""
+    for look in (io.get_input_path, io.load_json):
+        with pytest.raises(OutputPathError, match="can be no file's name"):
+            look(given)
+
+
+def test_a_json_file_whose_name_is_too_long(io: StageIO):
+    """It is not there, like any other that is not there."""
+    assert io.load_metadata("a" * 300) == {}
+    with pytest.raises(FileNotFoundError):
+        io.load_json("a" * 300)

@@ -210,3 +210,25 @@ def test_the_name_of_a_step_is_in_every_line_of_it(tmp_path, monkeypatch, capsys
     assert (b"hunter2hunter2" in written, "hunter2hunter2" in capsys.readouterr().err) == (False, False)
     steps = json.loads((io.stage_dir / "manifest.json").read_bytes())["steps"]
     assert [each["name"] for each in steps] == [f"login password={MARK}", f"login password={MARK}/inner"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Cookie: a=b; password='LEAK x LEAK'",
+        'Cookie: a=b | secret="LEAK two LEAK"',
+        "Set-Cookie: a='LEAK b'; Path=/",
+        "  | -----BEGIN RSA PRIVATE KEY-----\n  | MIIELEAK\n  | -----END RSA PRIVATE KEY-----",
+        "https:/user:LEAK@host/x",
+        "/tmp/none/s3:/key:LEAK@bucket/x",
+    ],
+)
+def test_a_secret_in_odd_surroundings(text):
+    """Quoted values of cookies, keys in the traceback of a group, addresses that pathlib took a slash from."""
+    assert "LEAK" not in Redactor().text(text)
+
+
+@pytest.mark.parametrize("text", ["C:/data/a@b", "at 12:30:/x@y", "cp host:/a/b:c/d me@there", "ratio 1:/2 a@b"])
+def test_what_looks_like_an_address_stays(text):
+    """A colon before a slash, and an @ somewhere, are not yet credentials."""
+    assert Redactor().text(text) == text
