@@ -166,3 +166,14 @@ SEVERITY_INFO: Final = 9
 SEVERITY_WARN: Final = 13
 SEVERITY_ERROR: Final = 17
 SEVERITY_FATAL: Final = 21
+#: The first and the last of those levels, as logging counts them.
+_DEBUG: Final = 10
+_CRITICAL: Final = 50
+
+
+def severity(level: int) -> int:
+    """The OpenTelemetry severity number of a stdlib level: DEBUG is 5, INFO 9, and a level between lies between."""
+    if level < _DEBUG:
+        return 1
+    tens, ones = divmod(min(level, _CRITICAL), 10)
+    return SEVERITY_DEBUG + (tens - 1) * 4 + min(ones // 3, 3)

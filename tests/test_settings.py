@@ -38,6 +38,8 @@ def test_defaults_hold_where_nothing_is_said(tmp_path):
         tracer=True,
         redact=(),
         service_name="stageio",
+        resource_attributes=(),
+        export=settings.Export(),
         problems=(),
     )
 
@@ -59,7 +61,9 @@ def test_every_variable_is_read(tmp_path):
         STAGEIO_SIGTERM="off",
         STAGEIO_REDACT="patient_id=, !demo-[0-9]+",
         STAGEIO_TRACER="off",
+        STAGEIO_SHIP_LEVEL="info",
         OTEL_SERVICE_NAME="speech",
+        OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=night",
     ) == settings.Settings(
         job_dir="/data/job",
         mode="file",
@@ -75,6 +79,8 @@ def test_every_variable_is_read(tmp_path):
         tracer=False,
         redact=("patient_id=", "!demo-[0-9]+"),
         service_name="speech",
+        resource_attributes=(("deployment.environment.name", "night"),),
+        export=settings.Export(ship_level=9),
         problems=(),
     )
 
@@ -373,4 +379,4 @@ def test_only_settings_reads_the_environment():
         for path in sorted(package.rglob("*.py"))
         if any(asks(node) for node in ast.walk(ast.parse(path.read_bytes())))
     ]
-    assert readers == ["settings.py"]
+    assert readers == ["settings/__init__.py"]

@@ -15,6 +15,7 @@ from otel_stageio.views.moments import rfc3339
 
 if TYPE_CHECKING:
     from otel_stageio.job.layout import JobLayout
+    from otel_stageio.model import Attributes
 
 #: What names the writer of a line, and with its version the journal's format.
 SCOPE = Scope(name=names.SCOPE, version=names.FORMAT)
@@ -66,8 +67,11 @@ def check_format(version: str, where: str) -> None:
         )
 
 
-def resource(*, service: str, instance: str, job: str, run: int) -> Resource:
-    """What every line of a writer repeats, and therefore small: everything else is in the started event."""
+def resource(*, service: str, instance: str, job: str, run: int, attributes: Attributes | None = None) -> Resource:
+    """What every line of a writer repeats, and therefore small: everything else is in the started event.
+
+    `attributes` are those that the writer's surroundings add, which may name the instance otherwise.
+    """
     return Resource(
         attributes={
             names.SERVICE_NAME: service,
@@ -75,5 +79,6 @@ def resource(*, service: str, instance: str, job: str, run: int) -> Resource:
             names.JOB_ID: job,
             names.RUN: run,
             names.TELEMETRY_SDK_NAME: names.SCOPE,
+            **(attributes or {}),
         }
     )

@@ -36,14 +36,6 @@ _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"m
 _MAIN_THREAD = "MainThread"
 
 
-def severity(level: int) -> int:
-    """The OpenTelemetry severity number of a stdlib level: DEBUG is 5, INFO 9, and a level between lies between."""
-    if level < logging.DEBUG:
-        return 1
-    tens, ones = divmod(min(level, logging.CRITICAL), 10)
-    return names.SEVERITY_DEBUG + (tens - 1) * 4 + min(ones // 3, 3)
-
-
 class StageHandler(logging.Handler):
     """The one handler of a stage's logger. Closing it changes nothing: logging goes on until the process ends."""
 
@@ -111,7 +103,7 @@ class StageHandler(logging.Handler):
         line = self.put(
             at=at,
             level=said(record.levelname),
-            severity=severity(record.levelno),
+            severity=names.severity(record.levelno),
             message=message,
             shown=f"{record.name}: {message}" if self.captured else message,
             attributes=attributes,

@@ -258,7 +258,8 @@ def _resource(request: Request, job_id: str, run: int) -> Resource:
     if _instance[0] != os.getpid():
         _instance = (os.getpid(), os.urandom(8).hex())
     service = request.redactor.text(request.settings.service_name)
-    return identity.resource(service=service, instance=_instance[1], job=job_id, run=run)
+    attributes = request.redactor.attributes(dict(request.settings.resource_attributes))
+    return identity.resource(service=service, instance=_instance[1], job=job_id, run=run, attributes=attributes)
 
 
 def _start(opened: Opened, request: Request, *, job_id: str, run: Run | None) -> None:

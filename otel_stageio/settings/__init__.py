@@ -16,8 +16,12 @@ STAGEIO_TRACER                     on | off: whether OpenTelemetry's API gets ou
 TRACEPARENT, TRACESTATE, BAGGAGE   the trace that the stage is called in; read by `record.otel.carrier`
 STAGEIO_REDACT                     patterns of what is hidden besides the secrets that are known as such, separated by
                                    commas or line ends; they hold together with those of ``[tool.stageio] redact``
+STAGEIO_SHIP_LEVEL                 the level from which on log records are sent; on disk are all
 OTEL_SERVICE_NAME                  the pipeline; else service.name in OTEL_RESOURCE_ATTRIBUTES, else
                                    ``[tool.stageio] pipeline``, else ``[project] name``
+OTEL_RESOURCE_ATTRIBUTES           what every line says besides of the program and where it runs
+OTEL_SDK_DISABLED                  true: nothing is sent, and our tracer is nobody's
+OTEL_EXPORTER_OTLP_*               where records are sent: `settings.export`
 NO_COLOR, TERM=dumb                a console without colours
 
 A pattern of `redact` is a regular expression of what is hidden in texts. With ``=`` at its end it is that of a name, as
@@ -27,31 +31,70 @@ in ``{2,4}`` has its place in pyproject.toml.
 """
 
 import os
-import stat
 import sys
 from collections.abc import Mapping
-from importlib import import_module
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from otel_stageio.errors import SettingError, quoted
+from otel_stageio.settings import project as projects
 
 Mode: TypeAlias = Literal["auto", "file", "off"]
 Console: TypeAlias = Literal["auto", "stderr", "stdout", "off"]
 Capture: TypeAlias = Literal["stage", "root"]
 Checksum: TypeAlias = Literal["auto", "sha256", "stat", "off"]
+Protocol: TypeAlias = Literal["http/protobuf", "grpc"]
 _Switch: TypeAlias = Literal["on", "off"]
 
 MODES: tuple[Mode, ...] = ("auto", "file", "off")
 CONSOLES: tuple[Console, ...] = ("auto", "stderr", "stdout", "off")
 CAPTURES: tuple[Capture, ...] = ("stage", "root")
 CHECKSUMS: tuple[Checksum, ...] = ("auto", "sha256", "stat", "off")
+PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 _SWITCH: tuple[_Switch, ...] = ("on", "off")
 
-_PYPROJECT = "pyproject.toml"
+#: Why nothing of a signal is sent, mostly.
+NO_ENDPOINT = "no endpoint is set"
+
 _CHECKSUM_WAIT = 300.0
 _SERVICE = "stageio"
+#: Without all of these there is nothing more to be read of what is sent.
+_SHIPPING = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+    "STAGEIO_SHIP_LEVEL",
+)
 
 _Choice = TypeVar("_Choice", bound=str)
+
+
+class Signal(NamedTuple):
+    """Where traces or logs are sent. The exporters read headers, compression, certificates and insecure themselves."""
+
+    #: As the exporters take it, for HTTP with the signal's path; None where this signal is not sent.
+    endpoint: str | None = None
+    protocol: Protocol = "http/protobuf"
+    #: Seconds for a request, above 0.
+    timeout: float = 10.0
+    #: Where the endpoint is; "" and 0 where it is no host and port, such as a socket for gRPC.
+    host: str = ""
+    port: int = 0
+    #: Why it is not sent; "" where it is.
+    off: str = NO_ENDPOINT
+
+
+class Export(NamedTuple):
+    """What the environment says of sending, whatever `Settings.mode` is: a stage of mode file or off sends nothing."""
+
+    traces: Signal = Signal()
+    logs: Signal = Signal()
+    #: The severity number from which on log records are sent; 0 sends all. Events are sent whatever it is, and so are
+    #: records without a severity.
+    ship_level: int = 0
+    #: OTEL_SDK_DISABLED: neither signal is sent.
+    disabled: bool = False
+    #: One sentence about an endpoint that is probably meant otherwise, else "".
+    hint: str = ""
 
 
 class Settings(NamedTuple):
@@ -72,11 +115,14 @@ class Settings(NamedTuple):
     checksum_wait: float
     #: Whether a handler for SIGTERM may be installed.
     sigterm: bool
-    #: Whether our tracer and logger providers may become the process's, where it has none.
+    #: Whether our tracer and logger providers may become the process's, where it has none; not with OTEL_SDK_DISABLED.
     tracer: bool
     #: Patterns of what is to be hidden, and, with an exclamation mark, of what is not; each compiles.
     redact: tuple[str, ...]
     service_name: str
+    #: What OTEL_RESOURCE_ATTRIBUTES says besides, none of it ours, 4 KiB at most.
+    resource_attributes: tuple[tuple[str, str], ...]
+    export: Export
     #: One sentence for each value that could not be honoured.
     problems: tuple[str, ...]
 
@@ -110,21 +156,25 @@ def load(
     environ: Mapping[str, str] | None = None,
     main_file: str | _MainFile | None = _MAIN_FILE,
     cwd: str | None = None,
+    endpoint: str | None = None,
 ) -> Settings:
     """Read the environment and the nearest pyproject.toml; never raises.
 
     `environ` stands for the process's environment, `main_file` for the path of the main script (None: there is none, as
     in a notebook), `cwd` for the working directory. The pyproject.toml is the nearest one upward from the main script's
-    folder; where there is no script or none is found, upward from the working directory.
+    folder; where there is no script or none is found, upward from the working directory. `endpoint` stands for all OTLP
+    endpoints of the environment.
     """
     problems: list[str] = []
-    variables = _Variables(os.environ if environ is None else environ, problems)
-    project = _nearest_project(main_file_of_process() if isinstance(main_file, _MainFile) else main_file, cwd, problems)
+    variables = Variables(os.environ if environ is None else environ, problems)
+    project = projects.nearest(main_file_of_process() if isinstance(main_file, _MainFile) else main_file, cwd, problems)
 
     stages, stages_source = tuple((variables.text("STAGEIO_STAGES") or "").replace(",", " ").split()), "STAGEIO_STAGES"
     if not stages:
         stages, stages_source = project.stages()
-    checksum_default = project.checksum() or "auto"
+    checksum_default = project.choice("checksum", CHECKSUMS, "auto")
+    disabled = variables.is_true("OTEL_SDK_DISABLED")
+    resource_service, resource_attributes = variables.resource()
 
     return Settings(
         job_dir=variables.text("STAGEIO_JOB_DIR") or variables.text("OUTPUT_DIR"),
@@ -138,17 +188,30 @@ def load(
         checksum=variables.choice("STAGEIO_CHECKSUM", CHECKSUMS, checksum_default),
         checksum_wait=variables.seconds("STAGEIO_CHECKSUM_WAIT", _CHECKSUM_WAIT),
         sigterm=variables.choice("STAGEIO_SIGTERM", _SWITCH, "on") == "on",
-        tracer=variables.choice("STAGEIO_TRACER", _SWITCH, "on") == "on",
+        tracer=variables.choice("STAGEIO_TRACER", _SWITCH, "on") == "on" and not disabled,
         redact=(*project.redact(), *variables.redact()),
         service_name=_clean(
-            variables.text("OTEL_SERVICE_NAME")
-            or _resource_service_name(variables.text("OTEL_RESOURCE_ATTRIBUTES"))
-            or project.pipeline()
-            or project.name()
-            or _SERVICE
+            variables.text("OTEL_SERVICE_NAME") or resource_service or project.pipeline() or project.name() or _SERVICE
         ),
+        resource_attributes=resource_attributes,
+        export=_export(variables, endpoint, disabled=disabled),
         problems=tuple(problems),
     )
+
+
+def proxy_for(endpoint: str, protocol: Protocol = "http/protobuf") -> str | None:
+    """Return the URL of the proxy that an exporter goes through to this endpoint; None where it goes straight there."""
+    from otel_stageio.settings import proxies
+
+    return (proxies.of_grpc if protocol == "grpc" else proxies.of_http)(endpoint, os.environ)
+
+
+def _export(variables: "Variables", endpoint: str | None, *, disabled: bool) -> Export:
+    if not endpoint and not any(map(variables.word, _SHIPPING)):
+        return Export(disabled=disabled)
+    from otel_stageio.settings import export
+
+    return export.read(variables, endpoint=endpoint, disabled=disabled)
 
 
 def _clean(text: str) -> str:
@@ -160,7 +223,7 @@ def _listed(allowed: tuple[str, ...]) -> str:
     return ", ".join(allowed)
 
 
-class _Variables:
+class Variables:
     """The environment's values, each checked; what cannot be honoured goes to `problems`."""
 
     __slots__ = ("_environ", "_problems")
@@ -170,177 +233,71 @@ class _Variables:
         self._problems = problems
 
     def text(self, name: str) -> str | None:
+        """The value as it is; None where it is empty or not there."""
         return self._environ.get(name) or None
 
+    def word(self, name: str) -> str:
+        """The value without blanks around it."""
+        return (self._environ.get(name) or "").strip()
+
+    def report(self, problem: str) -> None:
+        """Keep a sentence about what could not be honoured."""
+        if problem not in self._problems:  # two signals may have it from one variable
+            self._problems.append(problem)
+
+    def is_true(self, name: str) -> bool:
+        """As OpenTelemetry has it: only "true" is, in any case."""
+        value = self.word(name).lower()
+        if value not in ("", "true", "false"):
+            self.report(f"{name}={value!r} is not one of true, false; false is used.")
+        return value == "true"
+
     def choice(self, name: str, allowed: tuple[_Choice, ...], default: _Choice) -> _Choice:
-        value = (self._environ.get(name) or "").strip()
+        """The one of `allowed` that is meant, in any case."""
+        value = self.word(name)
         if not value:
             return default
         for one in allowed:
             if value.lower() == one:
                 return one
-        self._problems.append(f"{name}={value!r} is not one of {_listed(allowed)}; {default} is used.")
+        self.report(f"{name}={value!r} is not one of {_listed(allowed)}; {default} is used.")
         return default
 
-    def seconds(self, name: str, default: float) -> float:
-        value = (self._environ.get(name) or "").strip()
+    def seconds(self, name: str, default: float, *, zero: bool = True) -> float:
+        """A finite number from 0 up; without `zero`, above it."""
+        value = self.word(name)
         if not value:
             return default
         try:
             seconds = float(value)
         except ValueError:
             seconds = -1.0
-        if 0 <= seconds < float("inf"):
+        if 0 <= seconds < float("inf") and (seconds or zero):
             return seconds
-        self._problems.append(f"{name}={value!r} is not a number of seconds from 0 up; {default:g} is used.")
+        least = "from 0 up" if zero else "above 0"
+        self.report(f"{name}={value!r} is not a number of seconds {least}; {default:g} is used.")
         return default
 
     def redact(self) -> tuple[str, ...]:
+        """The patterns of STAGEIO_REDACT that can be used."""
         value = self._environ.get("STAGEIO_REDACT")
         if not value:
             return ()
-        import re
+        from otel_stageio.settings.patterns import separated, usable
 
-        return _usable(re.split(r"\n|,(?![0-9]*\})", value), "STAGEIO_REDACT", self._problems)
+        return usable(separated(value), "STAGEIO_REDACT", self._problems)
 
+    def resource(self) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+        """The service's name, if it is there, and the other attributes."""
+        text = self.word("OTEL_RESOURCE_ATTRIBUTES")
+        if not text:
+            return None, ()
+        from otel_stageio.settings import resource
 
-def _usable(patterns: list[str], where: str, problems: list[str]) -> tuple[str, ...]:
-    """Return the patterns that can be used; what is wrong with the others goes to `problems`."""
-    import re
-
-    found = []
-    for pattern in filter(None, map(str.strip, patterns)):
-        hidden = pattern.removeprefix("!")
-        try:
-            compiled = re.compile(f"(?i:{hidden[:-1]})" if hidden.endswith("=") else hidden)
-        except (re.error, RecursionError, OverflowError, Warning) as why:
-            problems.append(f"{where}: {pattern!r} is no regular expression ({why}); it is passed over.")
-            continue
-        if not hidden.strip("=") or (hidden == pattern and compiled.search("")):
-            problems.append(f"{where}: {pattern!r} matches the empty text; it is passed over.")
-            continue
-        found.append(pattern)
-    return tuple(found)
-
-
-def _resource_service_name(attributes: str | None) -> str | None:
-    """Find service.name in ``key=value,key=value``, percent-encoded (OpenTelemetry specification, resource SDK)."""
-    found = None
-    for pair in (attributes or "").split(","):
-        key, _, value = pair.partition("=")
-        if key.strip() == "service.name":
-            found = value.strip() or None
-    if found is not None and "%" in found:
-        from urllib.parse import unquote
-
-        return unquote(found)
-    return found
-
-
-class _Project:
-    """What one pyproject.toml says about this package; of wrong types it says nothing, which goes to `problems`."""
-
-    __slots__ = ("_path", "_problems", "_project", "_tool")
-
-    def __init__(self, path: str, content: Mapping[str, Any], problems: list[str]) -> None:
-        self._path = path
-        self._problems = problems
-        self._tool = self._table(self._table(content, "tool", "[tool]"), "stageio", "[tool.stageio]")
-        self._project = self._table(content, "project", "[project]")
-
-    def stages(self) -> tuple[tuple[str, ...], str]:
-        value = self._tool.get("stages", [])
-        if isinstance(value, list) and all(isinstance(name, str) and name for name in value):
-            return tuple(value), f"[tool.stageio] stages in {self._path}" if value else ""
-        self._report("[tool.stageio] stages", value, "a list of stage names", "no order is declared")
-        return (), ""
-
-    def checksum(self) -> Checksum | None:
-        value = self._tool.get("checksum")
-        for one in CHECKSUMS:
-            if value == one:
-                return one
-        if value is not None:
-            self._report("[tool.stageio] checksum", value, f"one of {_listed(CHECKSUMS)}", "auto is used")
-        return None
-
-    def redact(self) -> tuple[str, ...]:
-        value = self._tool.get("redact", [])
-        if isinstance(value, list) and all(isinstance(pattern, str) for pattern in value):
-            return _usable(value, f"[tool.stageio] redact in {self._path}", self._problems)
-        self._report("[tool.stageio] redact", value, "a list of patterns", "it is passed over")
-        return ()
-
-    def pipeline(self) -> str | None:
-        return self._text(self._tool, "pipeline", "[tool.stageio] pipeline")
-
-    def name(self) -> str | None:
-        return self._text(self._project, "name", "[project] name")
-
-    def _text(self, table: Mapping[str, Any], key: str, where: str) -> str | None:
-        value = table.get(key)
-        if value is None or isinstance(value, str):
-            return value or None
-        self._report(where, value, "text", "it is passed over")
-        return None
-
-    def _table(self, content: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-        value = content.get(key, {})
-        if isinstance(value, dict):
-            return value
-        self._report(where, value, "a table", "it is passed over")
-        return {}
-
-    def _report(self, where: str, value: object, wanted: str, instead: str) -> None:
-        self._problems.append(f"{where} in {self._path} is {value!r} and not {wanted}; {instead}.")
+        return resource.service_name(text), resource.attributes(text, self._problems)
 
 
 def main_file_of_process() -> str | None:
     """Return the main script's path; None in a notebook, in a REPL and with ``python -c``."""
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     return file if isinstance(file, str) else None
-
-
-def _nearest_project(main_file: str | None, cwd: str | None, problems: list[str]) -> _Project:
-    path = None
-    try:
-        if main_file is not None:
-            path = _upward(os.path.dirname(_absolute(main_file, cwd)), problems)
-        if path is None:
-            path = _upward(_absolute(cwd or os.getcwd(), None), problems)
-    except OSError as why:
-        problems.append(f"The working directory cannot be asked for ({why}); no {_PYPROJECT} is looked for there.")
-    return _Project(path or "", {} if path is None else _parsed(path, problems), problems)
-
-
-def _absolute(path: str, cwd: str | None) -> str:
-    return os.path.abspath(os.path.join(cwd, path) if cwd else path)
-
-
-def _upward(folder: str, problems: list[str]) -> str | None:
-    while True:
-        path = os.path.join(folder, _PYPROJECT)
-        try:
-            # Only a plain file is opened: opening a pipe would wait for ever.
-            if stat.S_ISREG(os.stat(path).st_mode):
-                return path
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except (OSError, ValueError) as why:
-            problems.append(f"{path!r} cannot be looked at ({why}); it is passed over.")
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return None
-        folder = parent
-
-
-def _parsed(path: str, problems: list[str]) -> dict[str, Any]:
-    try:
-        # By name, because Python 3.10 has the same module from elsewhere.
-        toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-        with open(path, "rb") as file:
-            content: dict[str, Any] = toml.load(file)
-    except (OSError, ValueError, RecursionError, ImportError) as why:
-        problems.append(f"{path} cannot be read ({type(why).__name__}: {why}); it is passed over.")
-        return {}
-    return content
