@@ -1,4 +1,4 @@
-"""docs/opentelemetry.md says of every OTEL variable what it does in file-only mode, and that is what it does."""
+"""docs/opentelemetry.md says of every OTEL variable what it does, the guide of every STAGEIO variable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from otel_stageio import settings
+from otel_stageio.record.otel.carrier import VARIABLES
+
 REPO = Path(__file__).resolve().parents[1]
+GUIDE = (REPO / "docs" / "STAGE_LOGGING_IMPLEMENTATION_GUIDE.md").read_text(encoding="utf-8")
 PAGE = (REPO / "docs" / "opentelemetry.md").read_text(encoding="utf-8")
 VARIABLE = re.compile(r"`(OTEL_[A-Z_*]+)`")
 
@@ -24,12 +28,10 @@ def table() -> dict[str, str]:
 TABLE = table()
 #: The variables of the table that it says change nothing, each with a value that would make itself felt.
 IDLE = {
-    "OTEL_SDK_DISABLED": "true",
     "OTEL_TRACES_SAMPLER": "always_off",
-    "OTEL_TRACES_EXPORTER": "otlp,console,nonesuch",
-    "OTEL_LOGS_EXPORTER": "otlp",
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
-    "OTEL_EXPORTER_OTLP_PROTOCOL": "nonesuch",
+    "OTEL_METRICS_EXPORTER": "otlp,console,nonesuch",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://127.0.0.1:9",
+    "OTEL_EXPORTER_ZIPKIN_ENDPOINT": "http://127.0.0.1:9",
     "OTEL_BSP_MAX_QUEUE_SIZE": "-1",
     "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": "0",
     "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT": "0",
@@ -67,16 +69,53 @@ def test_every_variable_is_in_the_table(module):
         assert said(name)
 
 
+class Asked(dict[str, str]):
+    """An environment that keeps the names that were asked for."""
+
+    def __init__(self, *args: object, **given: str) -> None:
+        super().__init__(*args, **given)
+        self.names: set[str] = set()
+
+    def get(self, key, default=None):
+        """Look a variable up."""
+        self.names.add(key)
+        return super().get(key, default)
+
+
+def asked() -> set[str]:
+    """Every variable that settings ask for: with nothing set, and with a general and a signal's own endpoint."""
+    ways = [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a"}, {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://a"}]
+    environments = [Asked(way) for way in ways]
+    for each in environments:
+        settings.load(environ=each, main_file=None)
+    return set().union(*(each.names for each in environments))
+
+
 def test_what_the_package_reads_is_said_to_count():
     """A variable that the package reads is named in the table as one that does something."""
-    read = {
+    read = asked() | {
         name
         for path in (REPO / "otel_stageio").rglob("*.py")
         for name in re.findall(r'"(OTEL_[A-Z_]+)"', path.read_text(encoding="utf-8"))
     }
-    assert len(read) > 8
+    read = {name for name in read if name.startswith("OTEL_")}
+    assert len(read) > 20
     read.discard("OTEL_EXPORTER_OTLP")  # the beginning of the names of variables whose values are secrets
-    assert [name for name in sorted(read) if said(name).startswith("nothing")] == []
+    assert [name for name in sorted(read) if name not in TABLE or said(name).startswith("nothing")] == []
+
+
+def test_the_guide_has_every_variable_of_settings():
+    """The guide's table names each variable that settings read, and no STAGEIO variable that they do not."""
+    _, _, after = GUIDE.partition("## Settings")
+    rows = "\n".join(line for line in after.splitlines() if line.startswith("| `"))
+    told = {name for name in re.findall(r"`([A-Z][A-Z_]+)", rows) if name not in ("INFO", "DEBUG")}
+    read = asked()
+    assert {name for name in told if name.startswith("STAGEIO_")} == {
+        name for name in read if name.startswith("STAGEIO_")
+    }
+    assert {name for name in read if not name.startswith("OTEL_")} - told == set()
+    for name in told:
+        assert name in read | set(VARIABLES), name
 
 
 def test_the_others_change_nothing(run_script, tmp_path):

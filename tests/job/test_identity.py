@@ -102,3 +102,11 @@ def test_resource_is_small():
         "telemetry.sdk.name": "otel_stageio",
     }
     assert (identity.SCOPE.name, identity.SCOPE.version) == ("otel_stageio", "1.0")
+
+
+def test_resource_says_what_surroundings_add():
+    """Attributes of the surroundings come after ours, and may name the instance."""
+    added = {"service.instance.id": "pod-7", "team": "speech"}
+    made = identity.resource(service="speech", instance="i", job="j", run=7, attributes=added)
+    assert list(made.attributes.items())[1] == ("service.instance.id", "pod-7")
+    assert list(made.attributes.items())[5:] == [("team", "speech")]
