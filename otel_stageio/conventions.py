@@ -5,6 +5,7 @@ docs/conventions.md lists them with type, unit and an example; a test holds the 
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 #: Version of the journal's format; written as the scope's version. Readers refuse a newer major.
@@ -166,14 +167,11 @@ SEVERITY_INFO: Final = 9
 SEVERITY_WARN: Final = 13
 SEVERITY_ERROR: Final = 17
 SEVERITY_FATAL: Final = 21
-#: The first and the last of those levels, as logging counts them.
-_DEBUG: Final = 10
-_CRITICAL: Final = 50
 
 
 def severity(level: int) -> int:
     """The OpenTelemetry severity number of a stdlib level: DEBUG is 5, INFO 9, and a level between lies between."""
-    if level < _DEBUG:
+    if level < logging.DEBUG:
         return 1
-    tens, ones = divmod(min(level, _CRITICAL), 10)
+    tens, ones = divmod(min(level, logging.CRITICAL), 10)
     return SEVERITY_DEBUG + (tens - 1) * 4 + min(ones // 3, 3)
