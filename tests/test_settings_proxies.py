@@ -41,7 +41,12 @@ def environ(monkeypatch):
                 "or.lan",
                 "a, localhost ,10.0.0.0/8",
                 "10.1.2.3",
+                "10.1.2.3:4318",
                 "10.1.2",
+                "2.3",
+                "0.0.0.0/0",
+                "10.0.0.0/255.0.0.0",
+                "::/1",
                 "::1",
             )
         ),
@@ -67,12 +72,14 @@ def test_http_goes_the_way_of_requests(environ, variables, endpoint):
         ({"http_proxy": "https://p:1"}, None),
         ({"http_proxy": "p:1"}, None),
         ({"http_proxy": "http://[p"}, None),
-        ({"http_proxy": "http://p:1", "no_proxy": "x, lan"}, None),
+        ({"http_proxy": "http://p:1", "no_proxy": "x, LAN"}, None),
+        ({"http_proxy": "http://p:1", "no_proxy": ".lan"}, None),
+        ({"http_proxy": "http://p:1", "no_proxy": "or.lan,*"}, "http://p:1"),
         ({"http_proxy": "http://p:1", "no_proxy": "collector.lan:4317,,"}, "http://p:1"),
         ({"http_proxy": "http://p:1", "no_proxy": "lan", "no_grpc_proxy": "other"}, "http://p:1"),
     ],
 )
-@pytest.mark.parametrize("endpoint", ["collector.lan:4317", "http://collector.lan:4317"])
+@pytest.mark.parametrize("endpoint", ["collector.lan:4317", "http://collector.lan:4317", "dns:///collector.lan:4317"])
 def test_grpc_has_variables_of_its_own(environ, variables, proxy, endpoint):
     """GRPC asks in its order, in lower case only, and takes no proxy but one of HTTP."""
     environ(variables)
