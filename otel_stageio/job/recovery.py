@@ -1,0 +1,213 @@
+"""The missing end of an attempt whose process died: written by whoever comes next, once the lock proves the death.
+
+What is written is what the attempt's own process would have: the finished event, the spans of its open steps and of the
+stage, manifest.json. All of it is derived from the journal, so that it can be repeated where it was cut short.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_stageio import conventions as names
+from otel_stageio.job import attempts, links, locks, status
+from otel_stageio.job.identity import SCOPE
+from otel_stageio.job.layout import EVENTS, TRACES
+from otel_stageio.journal import encode, files, limits, reader
+from otel_stageio.model import FLAGS_LOCAL, LogRecord, Span
+from otel_stageio.views import manifest
+from otel_stageio.views import span as spans
+from otel_stageio.views.moments import rfc3339
+from otel_stageio.views.span_calls import under
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otel_stageio.job.layout import StageLayout
+    from otel_stageio.model import Resource
+    from otel_stageio.views.state import StageState
+
+_ERROR: Final = 2
+
+
+def write_ends(stage: StageLayout) -> list[int]:
+    """Write the ends of the stage's attempts that are proved dead, and give back their numbers.
+
+    Nothing happens while the stage is open, on a file system without locks, and for attempts of another host or an
+    earlier boot, of which nobody here can know. The stage's lock is held meanwhile. Raises OSError.
+    """
+    if not _dead(stage):
+        return []
+    links.avoid(stage.job.root, stage.folder, stage.inner)
+    last_sign = _last_sign(stage)
+    lock = locks.StageLock.acquire(str(stage.lock), {"pid": os.getpid(), "host": os.uname().nodename})
+    if isinstance(lock, locks.Held):
+        return []
+    try:
+        # Looked at again: somebody may have been faster, or have begun a new attempt.
+        dead = _dead(stage, locked=True) if lock.works else []
+        newest = max(stage.attempts(), default=0)
+        for number in dead:
+            _Attempt(stage, number).end(last_sign if number == newest else 0, with_manifest=number == newest)
+    finally:
+        lock.release()
+    return dead
+
+
+def write_ends_before(stage: StageLayout, attempt: int) -> list[int]:
+    """The same for the attempts before one whose owner calls this: he holds the lock. Raises OSError."""
+    dead = [number for number in _dead(stage, locked=True) if number < attempt]
+    for number in dead:
+        _Attempt(stage, number).end(0, with_manifest=False)
+    return dead
+
+
+def _dead(stage: StageLayout, *, locked: bool = False) -> list[int]:
+    """The attempts of this host that have begun, have no whole end, and are run by nobody."""
+    known = stage.attempts()
+    return [number for number in known if _is_dead(stage, number, newest=number == known[-1], locked=locked)]
+
+
+def _is_dead(stage: StageLayout, number: int, *, newest: bool, locked: bool) -> bool:
+    summary = status.read_summary(stage, number)
+    if summary is None or summary.host != os.uname().nodename:
+        return False
+    if summary.status != names.RUNNING:
+        return not _Attempt(stage, number).has_span() and (locked or not newest or locks.held(str(stage.lock)) is False)
+    if locked:
+        return not newest or summary.boot_id == status.boot_id()
+    return status.alive(summary, str(stage.lock), newest=newest).status == names.ABANDONED
+
+
+def _last_sign(stage: StageLayout) -> int:
+    """When the stage's owner last touched its lock, in nanoseconds since the epoch; 0 where that is not known."""
+    try:
+        return os.stat(stage.lock).st_mtime_ns
+    except OSError:
+        return 0
+
+
+class _Attempt:
+    """An attempt that nobody writes to any more."""
+
+    def __init__(self, stage: StageLayout, number: int) -> None:
+        self._stage = stage
+        self._number = number
+        folder = str(stage.attempt_dir(number))
+        self._events = os.path.join(folder, EVENTS)
+        self._traces = os.path.join(folder, TRACES)
+
+    def has_span(self) -> bool:
+        """Whether the stage's span is on record."""
+        started = self._started()
+        if started is None:
+            return True  # nothing that a span could be made of
+        return any(each.span_id == started[0].span_id for each in reader.spans(self._traces))
+
+    def end(self, last_sign: int, *, with_manifest: bool) -> None:
+        """Write what is missing of its end, which was no earlier than `last_sign`."""
+        started = self._started()
+        if started is None:
+            return
+        end = encode.tail(SCOPE, started[1])
+        records = list(attempts.records(self._stage, self._number))
+        state = attempts.state(self._stage, self._number)
+        if state.finished is None:
+            finished = _finished(records, started[0], last_sign)
+            _append(self._events, [encode.log_line(finished, end)])
+            state = attempts.state(self._stage, self._number)
+        made = spans.span(state)
+        if made is not None and not self.has_span():
+            known = {each.span_id for each in reader.spans(self._traces)}
+            open_steps = [each for each in _open_steps(records, made) if each.span_id not in known]
+            _append(self._traces, [encode.span_line(limits.fit_span(each), end) for each in (*open_steps, made)])
+        if with_manifest:
+            self._write_manifest(state)
+
+    def _started(self) -> tuple[LogRecord, Resource] | None:
+        for piece in reader.pieces(self._events, only=names.STARTED.encode()):
+            for line in piece.lines:
+                for record in line.records:
+                    if isinstance(record, LogRecord) and record.event_name == names.STARTED:
+                        return record, line.resource
+        return None
+
+    def _write_manifest(self, state: StageState) -> None:
+        about = state.started.attributes if state.started else {}
+        if about.get(names.STAGE_MANIFEST, True):
+            files.replace(str(self._stage.manifest), manifest.dump(manifest.manifest(state)))
+
+
+def _append(path: str, lines: list[bytes]) -> None:
+    file = files.AppendFile(path)
+    try:
+        for line in lines:
+            file.write(line)
+        file.sync()
+    finally:
+        file.close()
+
+
+def _finished(records: Iterable[LogRecord], started: LogRecord, last_sign: int) -> LogRecord:
+    at = max((record.time_unix_nano for record in records), default=started.time_unix_nano) + 1000
+    at = max(at, last_sign)
+    reason = f"the process ended without a word; last sign of it at {rfc3339(at)}"
+    return LogRecord(
+        time_unix_nano=at,
+        severity_number=names.SEVERITY_ERROR,
+        severity_text="ERROR",
+        event_name=names.FINISHED,
+        attributes={
+            names.STATUS: names.ABANDONED,
+            names.ERROR_TYPE: names.ABANDONED,
+            names.REASON: reason,
+            # A writer of its own, the same for whoever writes this: two that do say it once.
+            names.LOG_RECORD_UID: f"{started.span_id}-1",
+        },
+        trace_id=started.trace_id,
+        span_id=started.span_id,
+        flags=started.flags,
+    )
+
+
+def _open_steps(records: list[LogRecord], stage: Span) -> list[Span]:
+    """The spans of steps that began and did not end, as long as the stage."""
+    ended = {each.span_id for each in records if each.event_name == names.STEP_FINISHED}
+    begun = [each for each in records if each.event_name == names.STEP_STARTED and names.STEP in each.attributes]
+    latest: dict[str, str] = {}
+    made = []
+    for record in sorted(begun, key=attrgetter("time_unix_nano")):
+        path = str(record.attributes[names.STEP])
+        around, _, name = path.rpartition("/")
+        if record.span_id not in ended:
+            made.append(_step(record, name, latest.get(around, stage.span_id), stage.end_time_unix_nano))
+        latest[path] = record.span_id
+    return made
+
+
+def _step(record: LogRecord, name: str, parent: str, end: int) -> Span:
+    about: dict[str, Any] = dict(under(record.attributes, names.STEP_ATTRIBUTE))
+    return Span(
+        trace_id=record.trace_id,
+        span_id=record.span_id,
+        parent_span_id=parent,
+        name=name,
+        start_time_unix_nano=record.time_unix_nano,
+        end_time_unix_nano=max(end, record.time_unix_nano + 1000),
+        attributes={**{key: spans.scalar(of) for key, of in about.items()}, names.ERROR_TYPE: names.ABANDONED},
+        status_code=_ERROR,
+        status_message=names.ABANDONED,
+        flags=FLAGS_LOCAL,
+    )
+
+
+def write_all_ends(stages: Iterable[StageLayout]) -> list[StageLayout]:
+    """Write the ends of all these stages' dead attempts; gives back those that had any. What cannot be is left."""
+    changed = []
+    for stage in stages:
+        with contextlib.suppress(OSError):
+            if write_ends(stage):
+                changed.append(stage)
+    return changed
