@@ -35,9 +35,11 @@ class Run(NamedTuple):
     trace_flags: int = 1
     #: Its W3C trace state, as the header has it.
     trace_state: str = ""
+    #: Whether the program's own tracer made its span, and delivers it.
+    by_host: bool = False
 
 
-_OPTIONAL = {"trace_flags": 1, "trace_state": ""}
+_OPTIONAL = {"trace_flags": 1, "trace_state": "", "by_host": False}
 _KEYS = tuple(Run._fields)
 
 
@@ -48,6 +50,7 @@ class Ids(NamedTuple):
     span_id: str
     trace_flags: int = 1
     trace_state: str = ""
+    by_host: bool = False
 
 
 def new_ids() -> Ids:
@@ -145,6 +148,7 @@ def _begin(
         created_unix_nano=now,
         trace_flags=where.trace_flags,
         trace_state=where.trace_state,
+        by_host=where.by_host,
     )
     content = {RUN_JSON: f"{json.dumps(run._asdict(), indent=2)}\n".encode()}
     if incoming is None:

@@ -10,20 +10,21 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from otel_stageio.errors import SettingError
 from otel_stageio.journal import files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from otel_stageio.settings import Signal
+
 SHIPPED: Final = "shipped.json"
 _FORMAT: Final = 1
 #: By so many bytes a file is known again: it is appended to, so they stay.
 _BEGINNING: Final = 1_000
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 class Refused(NamedTuple):
@@ -46,52 +47,64 @@ class Cursor(NamedTuple):
     refused: tuple[Refused, ...] = ()
 
 
-def destination(endpoint: str) -> str:
-    """Scheme, host and port of an endpoint, without credentials, path and query.
+class Delivered(NamedTuple):
+    """What a destination has of a folder's files, and which signals it does not take: with what it said of them."""
 
-    Raises SettingError where it is no URL with a scheme and a host.
-    """
-    try:
-        parts = urlsplit(endpoint)
-        port = parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if not parts.scheme or not parts.hostname:
-        raise SettingError(
-            f"the endpoint {endpoint.rpartition('@')[2]!r} is no URL; give one such as 'http://localhost:4318'"
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+    files: Mapping[str, Cursor] = MappingProxyType({})
+    not_taken: Mapping[str, str] = MappingProxyType({})
 
 
-def load(folder: str) -> dict[str, dict[str, Cursor]]:
-    """The cursors of a folder: by destination, then by file name.
+def destination(signal: Signal) -> str:
+    """Scheme, host and port of where a signal goes, without credentials, path and query; "" where it goes nowhere."""
+    if not signal.endpoint:
+        return ""
+    scheme = "grpc" if signal.protocol == "grpc" else urlsplit(signal.endpoint).scheme
+    if not signal.host:  # a socket of gRPC's
+        return signal.endpoint.partition("?")[0]
+    host = f"[{signal.host}]" if ":" in signal.host else signal.host
+    return f"{scheme}://{host}:{signal.port}"
 
-    What is missing or cannot be understood has none, and its files are delivered from their start. Raises OSError
+
+def load(folder: str) -> dict[str, Delivered]:
+    """What was delivered of a folder, by destination.
+
+    What is missing or cannot be understood says nothing, and its files are delivered from their start. Raises OSError
     where shipped.json is there and cannot be read.
     """
     try:
-        with open(os.path.join(folder, SHIPPED), "rb") as file:
+        with open(os.path.join(folder, SHIPPED), "rb", opener=files.regular) as file:
             document = json.load(file)
-        return {to: {name: _cursor(of) for name, of in known.items()} for to, known in document["destinations"].items()}
+        return {str(to): _delivered(of) for to, of in document["destinations"].items()}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
-def save(folder: str, cursors: Mapping[str, Mapping[str, Cursor]]) -> None:
-    """Write the cursors of a folder, as a whole or not at all. Raises OSError."""
+def save(folder: str, known: Mapping[str, Delivered]) -> None:
+    """Write what was delivered of a folder, as a whole or not at all. Raises OSError."""
     document = {
         "format": _FORMAT,
         "destinations": {
             to: {
-                name: {**of._asdict(), "refused": [each._asdict() for each in of.refused]} for name, of in known.items()
+                "files": {name: _document(cursor) for name, cursor in of.files.items()},
+                "not_taken": dict(of.not_taken),
             }
-            for to, known in cursors.items()
+            for to, of in known.items()
         },
     }
-    files.replace(os.path.join(folder, SHIPPED), json.dumps(document, indent=2).encode())
+    files.replace(os.path.join(folder, SHIPPED), f"{json.dumps(document, indent=2)}\n".encode())
+
+
+def _document(of: Cursor) -> dict[str, Any]:
+    return {**of._asdict(), "refused": [each._asdict() for each in of.refused]}
+
+
+def _delivered(of: Mapping[str, Any]) -> Delivered:
+    return Delivered(
+        files={str(name): _cursor(each) for name, each in of["files"].items()},
+        not_taken={str(signal): str(why) for signal, why in of.get("not_taken", {}).items()},
+    )
 
 
 def _cursor(of: Mapping[str, Any]) -> Cursor:
@@ -113,7 +126,7 @@ def _count(of: object) -> int:
 def standing(path: str, known: Cursor) -> Cursor:
     """The cursor as it holds for the file that is there now: one of another file starts anew. Raises OSError."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=files.regular) as file:
             start = file.read(_BEGINNING)
             size = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
@@ -126,7 +139,7 @@ def standing(path: str, known: Cursor) -> Cursor:
 
 def beginning(path: str, offset: int) -> int:
     """How the file begins, to be kept beside the cursor. Raises OSError."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=files.regular) as file:
         return _print(file.read(_BEGINNING), offset)
 
 

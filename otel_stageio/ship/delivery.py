@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from otel_stageio.model import Span
 from otel_stageio.ship import cursor as cursors
 from otel_stageio.ship.batches import MOST_BYTES, MOST_RECORDS, Batch, batches, halves
 from otel_stageio.ship.cursor import Cursor, Refused
@@ -18,6 +19,8 @@ from otel_stageio.ship.wire import Answer, Verdict, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from otel_stageio.model import LogRecord
 
 #: So many records refused one by one, and none taken yet, are the backend's fault: the rest is not tried.
 _PATIENCE: Final = 8
@@ -51,9 +54,16 @@ class _Sifted(NamedTuple):
 class Way:
     """The way of one signal to one destination, kept from file to file. Not thread-safe: one thread sends."""
 
-    def __init__(self, wire: Wire, *, most_bytes: int = MOST_BYTES, most_records: int = MOST_RECORDS) -> None:
-        """Send over this wire, batches of at most so much; see `batches`."""
+    def __init__(
+        self, wire: Wire, to: str, *, least: int = 0, most_bytes: int = MOST_BYTES, most_records: int = MOST_RECORDS
+    ) -> None:
+        """Send over this wire to the destination `to`, in batches of at most so much; see `batches`.
+
+        Log records of a severity below `least` stay on disk. Events are sent whatever theirs is.
+        """
+        self.to = to
         self._wire = wire
+        self._least = least
         self._cut = partial(batches, most_bytes=most_bytes, most_records=most_records)
         self._writers = Writers()
         #: Whether the destination has taken anything yet.
@@ -68,7 +78,7 @@ class Way:
         """
         now = cursors.standing(path, known)
         for batch in self._cut(path, now.offset, live=live):
-            sifted = self._sift(batch)
+            sifted = self._sift(self._sendable(batch))
             if sifted.refused and not self._takes:
                 sifted = _Sifted(stopped=_takes_none(sifted.refused[0]))
             if sifted.stopped is not None:
@@ -82,6 +92,21 @@ class Way:
                 refused=(*now.refused, *(Refused(batch.end, why) for why in sifted.refused)),
             )
             yield Outcome(now)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._wire.close()
+
+    def _is_sent(self, record: LogRecord | Span) -> bool:
+        if isinstance(record, Span) or record.event_name:
+            return True
+        return not 0 < record.severity_number < self._least
+
+    def _sendable(self, batch: Batch) -> Batch:
+        if not self._least:
+            return batch
+        kept = [line._replace(records=tuple(filter(self._is_sent, line.records))) for line in batch.lines]
+        return batch._replace(lines=tuple(line for line in kept if line.records))
 
     def _sift(self, batch: Batch) -> _Sifted:
         if not batch.records:

@@ -1,4 +1,4 @@
-"""What a job still has to deliver goes to one destination, folder by folder; whoever runs this may be stopped any time.
+"""What a job still has to deliver goes to its destinations, folder by folder; whoever runs this may be stopped any time.
 
 One process at a time delivers a folder, live or later: it holds shipped.lock, which falls with it.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from otel_stageio.job import locks
+from otel_stageio.job import locks, recovery, registry
 from otel_stageio.ship import cursor
-from otel_stageio.ship.cursor import Cursor
-from otel_stageio.ship.sources import sources
+from otel_stageio.ship.cursor import Cursor, Delivered
+from otel_stageio.ship.sources import Choice, sources, stages
 from otel_stageio.ship.wire import Answer, Verdict
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ LOCK: Final = "shipped.lock"
 
 
 class Pushed(NamedTuple):
-    """What became of a job's files at one destination."""
+    """What became of a job's files at their destinations."""
 
     delivered: int = 0
     rejected: int = 0
@@ -37,44 +37,83 @@ class Pushed(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether the destination has all that it takes."""
-        return not self.taken and all(of.verdict is Verdict.NOT_TAKEN for of in self.stopped.values())
+        """Whether the destinations have all that they take."""
+        return not self.taken and not self.waits
+
+    @property
+    def waits(self) -> Mapping[str, Answer]:
+        """The signals of which something waits, with the reason."""
+        return {signal: of for signal, of in self.stopped.items() if of.verdict is not Verdict.NOT_TAKEN}
 
 
-def push(job: JobLayout, to: str, ways: Mapping[str, Way], told: Callable[[Pushed], None] = lambda _: None) -> Pushed:
-    """Send to destination `to` what it does not have yet, each signal on its way; `told` hears how far it is.
+def push(
+    job: JobLayout,
+    ways: Mapping[str, Way],
+    told: Callable[[Pushed], None] = lambda _: None,
+    choice: Choice = Choice(),  # noqa: B008 - never changed
+) -> Pushed:
+    """Send what the destinations do not have yet, each signal on its way; `told` hears how far it is.
 
-    A signal that the destination does not take is not tried again, and one whose backend is away ends for all of the
-    job; its cursors stay. Raises OSError where a file cannot be read or a cursor not be written.
+    The ends of attempts whose processes died are written first. A signal that the destination does not take is not
+    tried again, and one whose backend is away ends for all of the job; its cursors stay. Raises OSError where a file
+    cannot be read or a cursor not be written.
     """
+    if recovery.write_all_ends(stages(job)):
+        registry.update(job)
     pushed = Pushed()
-    for source in sources(job):
-        lock = locks.StageLock.acquire(os.path.join(source.folder, LOCK), {"pid": os.getpid()})
-        if isinstance(lock, locks.Held):
-            pushed = pushed._replace(taken=(*pushed.taken, source.folder))
-            continue
-        try:
-            pushed = _push_folder(source, to, ways, pushed, told)
-        finally:
-            lock.release()
+    for source in sources(job, choice):
+        pushed = push_folder(source, ways, pushed, told)
     return pushed
 
 
-def _push_folder(
-    source: Source, to: str, ways: Mapping[str, Way], pushed: Pushed, told: Callable[[Pushed], None]
+def push_folder(
+    source: Source,
+    ways: Mapping[str, Way],
+    pushed: Pushed = Pushed(),  # noqa: B008 - never changed
+    told: Callable[[Pushed], None] = lambda _: None,
+) -> Pushed:
+    """The same for one folder, unless another process is at it; `pushed` is what was done so far. Raises OSError."""
+    if os.path.islink(source.folder):  # whoever planted it would choose where shipped.json is written
+        return pushed
+    lock = locks.StageLock.acquire(os.path.join(source.folder, LOCK), {"pid": os.getpid()})
+    if isinstance(lock, locks.Held):
+        return pushed._replace(taken=(*pushed.taken, source.folder))
+    try:
+        return _push_files(source, ways, pushed, told)
+    finally:
+        lock.release()
+
+
+def intend(folder: str, destinations: set[str]) -> None:
+    """Note where a folder's records are meant to go, so that a later stage takes along what is left. Raises OSError."""
+    known = cursor.load(folder)
+    cursor.save(folder, {**{to: Delivered() for to in sorted(destinations)}, **known})
+
+
+def _push_files(
+    source: Source, ways: Mapping[str, Way], pushed: Pushed, told: Callable[[Pushed], None]
 ) -> Pushed:
     known = cursor.load(source.folder)
-    mine = known.setdefault(to, {})
+
+    def keep(to: str, of: Delivered) -> None:
+        known[to] = of
+        cursor.save(source.folder, known)
+
     for name, signal in source.files():
-        if signal in pushed.stopped or signal not in ways:
+        way = ways.get(signal)
+        if way is None or signal in pushed.stopped:
             continue
-        before = mine.get(name, Cursor())
-        for now, stopped in ways[signal].deliver(os.path.join(source.folder, name), before, live=source.live):
+        mine = known.get(way.to, Delivered())
+        before = mine.files.get(name, Cursor())
+        for now, stopped in way.deliver(os.path.join(source.folder, name), before, live=source.live):
             if stopped is not None:
                 pushed = pushed._replace(stopped={**pushed.stopped, signal: stopped})
+                if stopped.verdict is Verdict.NOT_TAKEN:
+                    keep(way.to, mine._replace(not_taken={**mine.not_taken, signal: stopped.why}))
                 break
-            mine[name] = now
-            cursor.save(source.folder, known)
+            taken = {each: why for each, why in mine.not_taken.items() if each != signal}
+            mine = Delivered({**mine.files, name: now}, taken)
+            keep(way.to, mine)
             pushed = _counted(pushed, before, now)
             before = now
             told(pushed)

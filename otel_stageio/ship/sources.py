@@ -9,14 +9,29 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otel_stageio import conventions as names
 from otel_stageio.job import runs, status
 from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES, JobLayout, StageLayout, stage_folders
+from otel_stageio.journal import reader
+from otel_stageio.model import LogRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SPANS: Final = "traces"
 LOGS: Final = "logs"
+SIGNALS: Final = (SPANS, LOGS)
 #: The signal of each file. Spans first: they are few, and what a person looks for.
 _FILES: Final = ((TRACES, SPANS), (EVENTS, LOGS), (LOG_RECORDS, LOGS))
+_SAMPLED: Final = 1
+
+
+class Choice(NamedTuple):
+    """What of a job is to be delivered: by default all but the spans that are not for us to send."""
+
+    #: Spans, too, that the program's own tracer provider has delivered.
+    again: bool = False
+    #: Spans, too, of traces that their caller chose not to sample.
+    unsampled: bool = False
+    #: Only runs and attempts that began then or later, in nanoseconds since the epoch.
+    since: int = 0
 
 
 class Source(NamedTuple):
@@ -24,28 +39,73 @@ class Source(NamedTuple):
 
     folder: str
     #: Whether somebody still writes there: an unfinished last line is then not there yet.
-    live: bool
+    live: bool = False
+    #: Whether its spans are for us to send.
+    spans: bool = True
 
     def files(self) -> Iterator[tuple[str, str]]:
         """The names of its files that are there, each with its signal."""
-        return ((name, signal) for name, signal in _FILES if os.path.exists(os.path.join(self.folder, name)))
+        for name, signal in _FILES:
+            if (self.spans or signal != SPANS) and os.path.exists(os.path.join(self.folder, name)):
+                yield name, signal
 
 
-def sources(job: JobLayout) -> Iterator[Source]:
+def sources(job: JobLayout, choice: Choice = Choice()) -> Iterator[Source]:  # noqa: B008 - never changed
     """The runs of a job, then the attempts of its stages, each in the order of their numbers.
 
     A stage folder that cannot be read is passed over. Raises OSError where the job folder cannot be read.
     """
     for number in runs.numbers(job):
-        yield Source(str(job.run_dir(number)), live=False)
-    for found in stage_folders(job.root):
-        if found.ours:
-            with contextlib.suppress(OSError):
-                yield from _attempts(StageLayout(job, found.number, found.name))
+        source = of_run(job, number, choice)
+        if source is not None:
+            yield source
+    for stage in stages(job):
+        with contextlib.suppress(OSError):
+            yield from _attempts(stage, choice)
 
 
-def _attempts(stage: StageLayout) -> list[Source]:
+def stages(job: JobLayout) -> list[StageLayout]:
+    """The stages of a job. Raises OSError where its folder cannot be read."""
+    return [StageLayout(job, found.number, found.name) for found in stage_folders(job.root) if found.ours]
+
+
+def of_run(job: JobLayout, number: int, choice: Choice = Choice()) -> Source | None:  # noqa: B008 - never changed
+    """A run's span; None where it is not chosen."""
+    run = runs.read(job, number)
+    if run is not None and run.created_unix_nano < choice.since:
+        return None
+    flags, by_host = (run.trace_flags, run.by_host) if run is not None else (_SAMPLED, False)
+    return Source(str(job.run_dir(number)), spans=_ours(choice, flags, by_host=by_host))
+
+
+def of_attempt(folder: str, choice: Choice = Choice(), *, live: bool = False) -> Source | None:  # noqa: B008 - never changed
+    """An attempt's records; None where it is not chosen. Raises OSError."""
+    begun = started(folder)
+    if begun is None:  # what is there is delivered, whatever it is
+        return None if choice.since else Source(folder, live=live)
+    if begun.time_unix_nano < choice.since:
+        return None
+    by_host = begun.attributes.get(names.TRACES_BY_HOST) is True
+    return Source(folder, live=live, spans=_ours(choice, begun.flags, by_host=by_host))
+
+
+def started(folder: str) -> LogRecord | None:
+    """The started event of an attempt, if it has one. Raises OSError."""
+    for piece in reader.pieces(os.path.join(folder, EVENTS), only=names.STARTED.encode()):
+        for line in piece.lines:
+            for record in line.records:
+                if isinstance(record, LogRecord) and record.event_name == names.STARTED:
+                    return record
+    return None
+
+
+def _ours(choice: Choice, flags: int, *, by_host: bool) -> bool:
+    return (choice.again or not by_host) and (choice.unsampled or bool(flags & _SAMPLED))
+
+
+def _attempts(stage: StageLayout, choice: Choice) -> list[Source]:
     numbers = stage.attempts()
     newest = status.newest(stage)
     running = newest.attempt if newest is not None and newest.status == names.RUNNING else None
-    return [Source(str(stage.attempt_dir(number)), live=number == running) for number in numbers]
+    found = (of_attempt(str(stage.attempt_dir(number)), choice, live=number == running) for number in numbers)
+    return [source for source in found if source is not None]

@@ -49,6 +49,8 @@ class Entry(NamedTuple):
             made[names.PARENT_REMOTE] = self.parent.is_remote
         if self.own.trace_state:
             made[names.TRACE_STATE] = self.own.trace_state.to_header()
+        if self.host_span is not None:
+            made[names.TRACES_BY_HOST] = True
         return made
 
 
@@ -101,7 +103,7 @@ class RootSpans:
         self._end = now + ROOT_SPAN
         if self._begun is None:
             return new_ids()
-        return ids_of(self._begun.get_span_context())
+        return ids_of(self._begun.get_span_context())._replace(by_host=True)
 
     def settle(self, run: Run, job_id: str) -> None:
         """End the span if it became the run's. One that did not is never ended, and so never exported."""
