@@ -16,9 +16,10 @@ from otel_stageio.job import locks
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.journal import reader
 from otel_stageio.ship.delivery import Way
+from otel_stageio.ship.http_wire import HttpWire
 from otel_stageio.ship.push import LOCK, Pushed, push
 from otel_stageio.ship.sources import LOGS, SPANS, Source, sources
-from otel_stageio.ship.wire import HttpWire, Verdict
+from otel_stageio.ship.wire import Verdict
 from tests.ship.backend import Answers, backend
 
 if TYPE_CHECKING:

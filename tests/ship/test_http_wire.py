@@ -1,4 +1,4 @@
-"""ship.wire: what a backend made of a batch, told from its answer."""
+"""ship.http_wire: what a backend made of a batch, told from its answer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from otel_stageio.model import Line, Span
+from otel_stageio.ship.http_wire import HttpWire, seconds
 from otel_stageio.ship.shown import ShownLogRecord, ShownSpan, Writers
-from otel_stageio.ship.wire import Answer, HttpWire, Verdict, seconds
+from otel_stageio.ship.wire import Answer, Verdict
 from tests.journal import samples
 from tests.ship.backend import Answers, backend
 
