@@ -56,12 +56,11 @@ def write_ends(stage: StageLayout) -> list[int]:
     return dead
 
 
-def write_ends_before(stage: StageLayout, attempt: int) -> list[int]:
-    """The same for the attempts before one whose owner calls this: he holds the lock. Raises OSError."""
-    dead = [number for number in _dead(stage, locked=True) if number < attempt]
-    for number in dead:
-        _Attempt(stage, number).end(0, with_manifest=False)
-    return dead
+def write_end_before(stage: StageLayout, attempt: int) -> None:
+    """The same for the attempt before one whose owner calls this: he holds the lock. Raises OSError."""
+    before = [number for number in stage.attempts() if number < attempt]
+    if before and _is_dead(stage, before[-1], newest=False, locked=True):
+        _Attempt(stage, before[-1]).end(0, with_manifest=False)
 
 
 def _dead(stage: StageLayout, *, locked: bool = False) -> list[int]:

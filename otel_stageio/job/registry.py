@@ -71,8 +71,8 @@ class _Turn(threading.local):
 _turn = _Turn()
 
 
-def update(job: JobLayout, changed: str | None = None) -> None:
-    """Bring the job manifest up to date. Raises OSError.
+def update(job: JobLayout, changed: str | None = None) -> list[str]:
+    """Bring the job manifest up to date; gives the folders of stages whose process was found dead. Raises OSError.
 
     `changed` is the folder of the stage that the caller has changed; without it all stages are looked at.
 
@@ -81,17 +81,19 @@ def update(job: JobLayout, changed: str | None = None) -> None:
     """
     _turn.waiting.append((job, changed))
     if _turn.taken:  # a signal handler ends a stage: whom it interrupted comes to that
-        return
+        return []
     _turn.taken = True
+    dead: list[str] = []
     try:
         while _turn.waiting:
-            _update(*_turn.waiting.pop(0))
+            dead = _update(*_turn.waiting.pop(0))
     finally:
         _turn.taken = False
         _turn.waiting.clear()
+    return dead
 
 
-def _update(job: JobLayout, changed: str | None) -> None:
+def _update(job: JobLayout, changed: str | None) -> list[str]:
     global _memory  # noqa: PLW0603 - what one update leaves for the next
     links.avoid(job.root, job.inner)
     with locks.job_lock(str(job.lock), LOCK_PATIENCE):
@@ -112,6 +114,7 @@ def _update(job: JobLayout, changed: str | None) -> None:
         if any(of.summary.ended for of in new) or not left.stages.keys() <= now.keys():
             files.replace(str(job.inner / CACHE), f"{{{_BETWEEN.join([of.cached for of in now.values()])}}}".encode())
         _memory = _write_manifest(job, left._replace(stages=now, place=place))
+        return _dead(job, now)
 
 
 def look(job: JobLayout, before: dict[str, _Known]) -> dict[str, _Known]:
@@ -213,6 +216,16 @@ def compose(job: JobLayout, stages: dict[str, _Known], before: dict[str, Any]) -
         moved_on=[of for stage in later if (of := _in_run(job, stage, number))],
         shown=shown,
     )
+
+
+def _dead(job: JobLayout, stages: dict[str, _Known]) -> list[str]:
+    """The folders of stages without an end that nobody runs any more."""
+    running = {folder: of.summary for folder, of in stages.items() if of.summary.status == names.RUNNING}
+    return [
+        folder
+        for folder, of in running.items()
+        if status.alive(of, f"{job.root}/{folder}/{STAGEIO}/{LOCK}").status == names.ABANDONED
+    ]
 
 
 def _in_run(job: JobLayout, newest: Summary, run: int) -> Summary | None:

@@ -59,9 +59,19 @@ class Background:
     """
 
     def __init__(
-        self, *, beat: Callable[[], None], refresh: Callable[[], None], size: Callable[[], int] = lambda: 0
+        self,
+        *,
+        beat: Callable[[], None],
+        refresh: Callable[[], None],
+        size: Callable[[], int] = lambda: 0,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
-        """Know what to call; the thread begins with `start`. `size` tells how many entries the manifest has by now."""
+        """Know what to call; the thread begins with `start`, and with `begin`, once.
+
+        `size` tells how many entries the manifest has by now.
+        """
+        self._begin = begin
+        self._begun = False
         self._beat = beat
         self._refresh = refresh
         self._size = size
@@ -109,6 +119,9 @@ class Background:
 
     def _run(self) -> None:
         me = threading.current_thread()
+        if not self._begun:
+            self._begun = True
+            self._begin()
         expected = _Expected()
         rewritten = beaten = time.monotonic()
         while self._thread is me:

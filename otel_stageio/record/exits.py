@@ -71,6 +71,8 @@ _closers: dict[int, Callable[[], None]] = {}
 _inherited: list[OpenStage] = []
 #: The stage that ended last: an exception after its success is about it, if about any.
 _last: list[OpenStage] = []
+#: What is to be done last, when every stage has ended and all views are written.
+_last_calls: list[Callable[[], None]] = []
 #: Stages with calls after their end that manifest.json does not show yet.
 _owed: dict[int, OpenStage] = {}
 _registered = False
@@ -112,6 +114,12 @@ def paid(stage: OpenStage) -> None:
     _owed.pop(id(stage), None)
 
 
+def at_last(call: Callable[[], None]) -> None:
+    """Call this when the process ends, after all stages have; once, however often it is asked for."""
+    if call not in _last_calls:
+        _last_calls.append(call)
+
+
 def open_stages(name: str) -> list[OpenStage]:
     """The stages of that name that are open in this process, the newest first."""
     return [stage for stage in list(reversed(_open.values())) if stage.stage_name == name]
@@ -141,12 +149,14 @@ def _close(key: int) -> None:
 
 def _at_exit() -> None:
     close_all()
-    _pay()
+    _settle_up()
 
 
-def _pay() -> None:
+def _settle_up() -> None:
     for stage in list(_owed.values()):
         stage.refresh()
+    while _last_calls:
+        _last_calls.pop()()
 
 
 # Exceptions that nobody caught.
@@ -213,7 +223,7 @@ def settle() -> None:
     _acting = True
     try:
         close_all("killed (SIGTERM)", error_type="SIGTERM")
-        _pay()
+        _settle_up()
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -268,6 +278,7 @@ def _forked() -> None:
     _closers.clear()
     _owed.clear()
     _last.clear()
+    _last_calls.clear()
     _restore_sigterm()
     _fork_ends()
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StatusError, quoted
-from otel_stageio.job import registry
+from otel_stageio.job import recovery, registry
+from otel_stageio.job.layout import StageLayout, stage_folder
 from otel_stageio.record import ending, exceptions, exits
 from otel_stageio.record.notes import StageNotes
 from otel_stageio.record.otel import hosts
@@ -18,15 +19,17 @@ from otel_stageio.views import span
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
+    from otel_stageio.job.layout import JobLayout
     from otel_stageio.model import Value
     from otel_stageio.record.background import Background
     from otel_stageio.record.capture import Capture
     from otel_stageio.record.provenance import GitProbe
+    from otel_stageio.record.sending import Sending
     from otel_stageio.record.usage import UsageMeter
 
 _GIT_PATIENCE = 0.5
@@ -41,6 +44,9 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
     #: Held by whoever asks git: the background thread does, and the end. A signal handler may end what it interrupts.
     _asking_git: threading.RLock
     _capture: Capture | None
+    #: Folders of the job's stages whose processes were found dead.
+    _dead: Sequence[str] = ()
+    _sending: Sending
     _folder: str
     #: Whether manifest.json is written at the end: finalize's ``save_manifest``.
     _saves: bool
@@ -184,6 +190,7 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
             self._capture.stop()
         if self._opened.lock is not None:
             self._opened.lock.release()
+        self._sending.end()
         self._recorder.close()
         self._lineage = None  # it holds a descriptor
         exits.unregister(self)
@@ -201,11 +208,23 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
     def _progress(self, done: int, total: int, seconds: float) -> None:
         self._logger.info("%s", ending.progress(done, total, seconds))
 
+    def _write_ends(self) -> None:
+        """Write the ends of attempts whose process died, and deliver what earlier stages could not: in the thread."""
+        job = self._opened.job
+        if job is not None:
+            with self._troubled("cannot write the end of a dead attempt"):
+                stage = StageLayout(job, self._opened.layout.number, self._opened.layout.name)
+                if self._opened.attempt > 1 and self._opened.lock is not None:
+                    recovery.write_end_before(stage, self._opened.attempt)
+                for each in recovery.write_all_ends(_stages(job, self._dead)):
+                    registry.update(job, each.folder.name)
+            self._sending.take_along()
+
     def _update_job(self) -> None:
         job = self._opened.job
         if job is not None and self._recorder.owned:
             with exits.undisturbed(), self._troubled("cannot write the job manifest"):
-                registry.update(job, self._opened.layout.folder.name)
+                self._dead = registry.update(job, self._opened.layout.folder.name)
 
     # With and decorators.
 
@@ -241,3 +260,8 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         if self._saves:
             self._note_git(0, final=False)
             self._recorder.manifest.rewrite()
+
+
+def _stages(job: JobLayout, folders: Sequence[str]) -> list[StageLayout]:
+    found = map(stage_folder, folders)
+    return [StageLayout(job, each.number, each.name) for each in found if each is not None and each.ours]

@@ -29,6 +29,7 @@ from otel_stageio.record.paths import path_text
 from otel_stageio.record.provenance import GitProbe
 from otel_stageio.record.quick import QuickWay
 from otel_stageio.record.redaction import Redactor
+from otel_stageio.record.sending import Sending
 from otel_stageio.record.usage import UsageMeter
 from otel_stageio.record.values import clean_text, plain
 
@@ -89,9 +90,7 @@ class StageIO(StageLifecycle):
         self._console = Console(self._settings.console, no_color=not self._settings.color)
         self._usage = UsageMeter.start()
         self._searched = {}
-        self._outputs = {}
-        self._awaited = {}
-        self._digests = {}
+        self._outputs, self._awaited, self._digests = {}, {}, {}
         enable_manifest = bool(plain(enable_manifest))
         self._tracks = enable_manifest
         self._saves = True
@@ -144,7 +143,10 @@ class StageIO(StageLifecycle):
         self._logger = make_logger(self.stage_name, handler)
         self._git = self._probe_git()
         self._asking_git = threading.RLock()
-        self._background = Background(beat=self._beat, refresh=self.refresh, size=self._recorder.manifest.size)
+        self._sending = Sending(self._opened, self._settings, self._console.report)
+        self._background = Background(
+            beat=self._beat, refresh=self.refresh, size=self._recorder.manifest.size, begin=self._write_ends
+        )
         self._capture = None
         try:
             self._begin(incoming.problems)
@@ -217,6 +219,7 @@ class StageIO(StageLifecycle):
             if not self._tracks:  # nor one of an attempt before, which would pass for this one's
                 self._recorder.manifest.remove()
             self._update_job()
+            self._sending.begin()
             self._background.start()
             self._recorder.on_change = self._changed
             self._recorder.poke = self._background.poke

@@ -20,7 +20,7 @@ from otel_stageio.ship.wire import Answer, Verdict, Wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_stageio.model import LogRecord
+    from otel_stageio.model import Line, LogRecord
 
 #: So many records refused one by one, and none taken yet, are the backend's fault: the rest is not tried.
 _PATIENCE: Final = 8
@@ -93,6 +93,10 @@ class Way:
             )
             yield Outcome(now)
 
+    def show(self, line: Line) -> Answer:
+        """Send a line that is in no file."""
+        return self._wire.send(list(self._writers.shown((line,))))
+
     def close(self) -> None:
         """Give the connection back."""
         self._wire.close()
@@ -105,7 +109,7 @@ class Way:
     def _sendable(self, batch: Batch) -> Batch:
         if not self._least:
             return batch
-        kept = [line._replace(records=tuple(filter(self._is_sent, line.records))) for line in batch.lines]
+        kept = [line._replace(records=tuple(filter(self._is_sent, line.records))) for line in batch.lines]  # type: ignore[arg-type] # of one kind, as before
         return batch._replace(lines=tuple(line for line in kept if line.records))
 
     def _sift(self, batch: Batch) -> _Sifted:

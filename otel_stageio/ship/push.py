@@ -1,4 +1,4 @@
-"""What a job still has to deliver goes to its destinations, folder by folder; whoever runs this may be stopped any time.
+"""What a job still has to deliver goes to its destinations, folder by folder; it may be stopped at any time.
 
 One process at a time delivers a folder, live or later: it holds shipped.lock, which falls with it.
 """
@@ -90,9 +90,7 @@ def intend(folder: str, destinations: set[str]) -> None:
     cursor.save(folder, {**{to: Delivered() for to in sorted(destinations)}, **known})
 
 
-def _push_files(
-    source: Source, ways: Mapping[str, Way], pushed: Pushed, told: Callable[[Pushed], None]
-) -> Pushed:
+def _push_files(source: Source, ways: Mapping[str, Way], pushed: Pushed, told: Callable[[Pushed], None]) -> Pushed:
     known = cursor.load(source.folder)
 
     def keep(to: str, of: Delivered) -> None:

@@ -9,8 +9,6 @@ from otel_stageio.ship.delivery import Way
 from otel_stageio.ship.sources import LOGS, SPANS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from otel_stageio.settings import Export, Signal
     from otel_stageio.ship.wire import Wire
 
@@ -26,12 +24,15 @@ def destinations(export: Export) -> dict[str, str]:
     return {name: destination(signal) for name, signal in signals(export).items()}
 
 
-def ways(export: Export) -> Mapping[str, Way]:
-    """A way for each signal that is sent. Raises ValueError and OSError for settings that the exporters cannot use."""
-    return {
-        name: Way(_wire(name, signal), destination(signal), least=export.ship_level)
-        for name, signal in signals(export).items()
-    }
+def ways(export: Export) -> dict[str, Way]:
+    """A way for each signal that is sent. Raises as `way`."""
+    return {name: way(name, export) for name in signals(export)}
+
+
+def way(name: str, export: Export) -> Way:
+    """The way of one signal. Raises ValueError, OSError and ImportError for settings that its exporter cannot use."""
+    signal = signals(export)[name]
+    return Way(_wire(name, signal), destination(signal), least=export.ship_level)
 
 
 def _wire(name: str, signal: Signal) -> Wire:

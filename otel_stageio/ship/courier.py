@@ -1,0 +1,258 @@
+"""Live delivery: what the stages of this process record goes out while they run, and the rest when the process ends.
+
+One thread in the process, whatever the number of stages: it looks once a second for what the journals have gained, so
+that recording a line costs nothing more. It is not the stage's own thread (decision 0028): a name server that hangs
+would stop the stage's heartbeat. No stage waits for it; the end of the process does, for as long as somebody answers.
+"""
+
+from __future__ import annotations
+
+# First of all: the exporters load it, and while the process ends it can no longer be loaded for the first time.
+import concurrent.futures.thread  # noqa: F401
+import contextlib
+import os
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from otel_stageio.errors import guard
+from otel_stageio.ship import backlog, markers, ways
+from otel_stageio.ship.lines import Line
+from otel_stageio.ship.push import Pushed, intend, push_folder
+from otel_stageio.ship.sources import SPANS, of_attempt, of_run
+from otel_stageio.ship.waiting import standings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from otel_stageio.job.layout import JobLayout
+    from otel_stageio.settings import Export
+    from otel_stageio.ship.delivery import Way
+    from otel_stageio.ship.sources import Source
+
+#: Seconds between two looks at the journals, and from which on a stage is shown to run.
+_PAUSE: Final = 1.0
+#: Seconds that the end of the process waits without a sign of the backend, and at most.
+_SILENCE: Final = 0.25
+_MOST: Final = 1.9
+_TICK: Final = 0.005
+
+
+class Left(NamedTuple):
+    """What waits when the process ends, and why."""
+
+    job: str
+    to: str
+    records: int
+    why: str
+
+
+class _Folder:
+    """A folder that is delivered: an attempt's, or a run's."""
+
+    def __init__(self, job: JobLayout, path: str, source: Callable[[], Source | None], *, ended: bool) -> None:
+        self.job = job
+        self.path = path
+        self.source = source
+        self.opened = time.monotonic()
+        self.ended = ended
+        #: Whether the backend was told that the stage runs.
+        self.shown = ended
+        self._settled: tuple[int, ...] | None = None
+
+    def sizes(self) -> tuple[int, ...]:
+        """How long its files are."""
+        source = self.source()
+        names = [os.path.join(self.path, name) for name, _ in source.files()] if source else []
+        return tuple(os.stat(name).st_size for name in names)
+
+    def settle(self, sizes: tuple[int, ...]) -> None:
+        """All of it was delivered when its files were that long."""
+        self._settled = sizes
+
+    def grown(self) -> bool:
+        """Whether something was written since."""
+        return self._settled is None or self._settled != self.sizes()
+
+
+class Courier:
+    """Delivers what stages of this process record. All methods may be called from any thread and signal handler."""
+
+    def __init__(self, export: Export) -> None:
+        """Deliver to where `export` says; nothing happens before `follow`."""
+        self._to = ways.destinations(export)
+        self._lines = {
+            name: Line(signal, partial(ways.way, name, export)) for name, signal in ways.signals(export).items()
+        }
+        self._folders: dict[str, _Folder] = {}
+        self._asked: list[JobLayout] = []
+        self._behind: list[JobLayout] = []
+        # A bare lock that is held until there is news: see `record.background`.
+        self._news = threading.Lock()
+        self._news.acquire()
+        self._thread: threading.Thread | None = None
+        #: When the process began to end, and when the last round that is done began; 0 before.
+        self._ending = self._covered = 0.0
+
+    def follow(self, job: JobLayout, run: int, folder: str) -> None:
+        """A stage has opened: its attempt's folder, and its run. Raises OSError."""
+        intend(folder, set(self._to.values()))
+        of_its_run = str(job.run_dir(run))
+        if of_its_run not in self._folders:
+            intend(of_its_run, set(self._to.values()))
+            self._folders[of_its_run] = _Folder(job, of_its_run, partial(of_run, job, run), ended=True)
+        self._folders[folder] = _Folder(job, folder, partial(of_attempt, folder, live=True), ended=False)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="otel-stageio-ship", daemon=True)
+            with contextlib.suppress(RuntimeError):  # no thread to be had: a later push sends what waits
+                self._thread.start()
+        self._wake()
+
+    def take_along(self, job: JobLayout) -> None:
+        """Deliver what earlier stages of the job could not, after what this process records."""
+        self._asked.append(job)
+
+    def end(self, folder: str) -> None:
+        """The stage has ended."""
+        known = self._folders.get(folder)
+        if known is not None:
+            known.ended = known.shown = True
+            known.source = partial(of_attempt, folder)
+        self._wake()
+
+    def last_call(self) -> list[Left]:
+        """The process ends: wait for the rest to go out, while somebody answers; say what waits then.
+
+        At most 1.9 s, and a quarter of a second where nobody answers.
+        """
+        begun = self._ending = time.monotonic()
+        if self._thread is not None and self._thread.is_alive() and self._grown():
+            self._wake()
+            while self._covered < begun and time.monotonic() < self._limit(begun):
+                time.sleep(_TICK)
+        return self._left()
+
+    def _limit(self, begun: float) -> float:
+        """Until when the end of the process waits, as things stand."""
+        if any(line.sign >= begun for line in self._lines.values()):
+            return begun + _MOST
+        return begun + max(line.patience(begun, _SILENCE) for line in self._lines.values())
+
+    def _left(self) -> list[Left]:
+        found: dict[tuple[str, str], Left] = {}
+        for folder in self._grown():
+            with contextlib.suppress(OSError):
+                source = folder.source()
+                for standing in standings(source, self._to) if source else ():
+                    if standing.waiting:
+                        key = str(folder.job.root), standing.to
+                        known = found.get(key, Left(*key, records=0, why=self._lines[standing.signal].why))
+                        found[key] = known._replace(records=known.records + standing.waiting)
+        return list(found.values())
+
+    def _grown(self) -> list[_Folder]:
+        found = []
+        for folder in list(self._folders.values()):
+            with contextlib.suppress(OSError):
+                if folder.grown():
+                    found.append(folder)
+        return found
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was released before: there is news already
+            self._news.release()
+
+    # In the thread.
+
+    def _run(self) -> None:
+        while True:
+            self._news.acquire(timeout=_PAUSE)
+            began = time.monotonic()
+            if self._ending or began >= self._due():
+                with guard(self._failed):
+                    self._round(began)
+                self._covered = began
+
+    def _due(self) -> float:
+        """When there is something to do: a stage that has just begun is left alone."""
+        return min((folder.opened + _PAUSE for folder in self._folders.values()), default=0.0)
+
+    def _round(self, now: float) -> None:
+        folders = self._grown()
+        marked = [of for of in list(self._folders.values()) if not of.shown and now - of.opened >= _PAUSE]
+        if not folders and not marked and not self._asked and not self._behind:
+            return
+        open_ways = self._open_ways(now)
+        if not open_ways:
+            return
+        for folder in marked:
+            if SPANS in open_ways:
+                folder.shown = self._show(folder, open_ways[SPANS])
+        well = True
+        for folder in folders:
+            sizes = folder.sizes()
+            source = folder.source()
+            if source is None or self._push(source, open_ways):
+                folder.settle(sizes)
+            else:
+                well = False
+        if well and not self._ending:
+            self._take_along()
+
+    def _open_ways(self, now: float) -> dict[str, Way]:
+        """The ways on which something can be sent now; at the end of the process, each has one more try."""
+        found = {}
+        for name, line in self._lines.items():
+            way = line.way_now(now, ending=bool(self._ending))
+            if way is not None:
+                found[name] = way
+        return found
+
+    def _push(self, source: Source, open_ways: Mapping[str, Way]) -> bool:
+        """Send what is new in a folder; whether the destinations have all of it that they take."""
+        usable = {name: way for name, way in open_ways.items() if self._lines[name].usable}
+        pushed = push_folder(source, usable, Pushed(), self._heard)
+        for signal, answer in pushed.stopped.items():
+            self._lines[signal].stopped(answer)
+        return pushed.complete and all(line.usable or line.not_taken for line in self._lines.values())
+
+    def _heard(self, _: Pushed) -> None:
+        for line in self._lines.values():
+            line.heard()
+
+    def _show(self, folder: _Folder, way: Way) -> bool:
+        source = folder.source()
+        line = markers.marker(folder.path) if source is not None and source.spans else None
+        if line is not None:
+            self._lines[SPANS].judge(way.show(line))
+        return True
+
+    def _take_along(self) -> None:
+        while self._asked:
+            self._behind.append(self._asked.pop())
+        while self._behind and not self._ending:
+            for source, meant in backlog.left(self._behind[0], self._to):
+                ready = {name: of for name, of in self._open_ways(time.monotonic()).items() if name in meant}
+                if source.folder not in self._folders and not self._push(source, ready):
+                    return
+                if self._ending:
+                    return
+            self._behind.pop(0)
+
+    def _failed(self, why: BaseException) -> None:
+        for line in self._lines.values():
+            line.fail(f"{type(why).__name__}: {why}")
+
+
+_courier: tuple[int, Export, Courier] | None = None
+
+
+def courier(export: Export) -> Courier | None:
+    """The process's courier to where `export` says; None where nothing is sent."""
+    global _courier  # noqa: PLW0603 - one for the process, made when first asked for
+    if not ways.signals(export):
+        return None
+    if _courier is None or _courier[:2] != (os.getpid(), export):
+        _courier = os.getpid(), export, Courier(export)
+    return _courier[2]
