@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from otel_stageio.ship.http_deadline import Adapter, within
-from otel_stageio.ship.wire import Answer, Verdict
+from otel_stageio.ship.wire import Answer, Verdict, rejected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,9 +85,7 @@ class HttpWire:
         if response is None:
             shown = kind or "no content type"
             return Answer(Verdict.LATER, f"answered with {shown} where OTLP was expected: a login page or a proxy's?")
-        partial = response.partial_success
-        rejected = next((of for field, of in partial.ListFields() if field.name.startswith("rejected_")), 0)
-        return Answer(Verdict.DELIVERED, partial.error_message, rejected=rejected)
+        return rejected(response.partial_success)
 
     def close(self) -> None:
         """See `Wire`."""
