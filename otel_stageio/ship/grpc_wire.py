@@ -9,6 +9,7 @@ is well. So endpoint, headers, timeout, compression and certificates stay theirs
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +46,7 @@ _LATER: Final = frozenset(
 #: Whoever sends waits between two batches as they see fit. gRPC's own wait before it connects again, up to two minutes,
 #: would come on top: all that is sent meanwhile fails with the old reason.
 _CHANNEL: Final = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 1000))
+_NAME: Final = re.compile("[0-9a-z_.-]+")
 _STATUS_DETAILS: Final = "grpc-status-details-bin"
 
 
@@ -88,15 +90,23 @@ class _Stub:
 
     def Export(self, request: Any, metadata: Any, timeout: float) -> None:  # noqa: N802 - named as the generated one's
         """Send one request; see the class."""
+        if unfit := ", ".join(name for name, of in metadata if not _fit(name, of)):
+            # gRPC would call it INTERNAL, as if the backend had. Values are credentials, and stay unsaid.
+            self._answer = Answer(Verdict.LATER, f"gRPC cannot send these headers: {unfit}")
+            return
         try:
             response = self._generated.Export(request, metadata=metadata, timeout=timeout)
         except grpc.RpcError as why:
             self._answer = _judged(why)
-        except ValueError:  # its message would show the values, and with them the user's credentials
-            names = ", ".join(name for name, _ in metadata)
-            self._answer = Answer(Verdict.LATER, f"gRPC cannot send one of these headers: {names}")
         else:
             self._answer = rejected(response.partial_success)
+
+
+def _fit(name: str, of: str | bytes) -> bool:
+    """Whether gRPC can send this header: what ends in -bin is bytes, anything else ASCII without controls."""
+    if _NAME.fullmatch(name) is None or name.endswith("-bin") is isinstance(of, str):
+        return False
+    return isinstance(of, bytes) or (of.isascii() and of.isprintable())
 
 
 def _judged(why: Any) -> Answer:
@@ -106,7 +116,7 @@ def _judged(why: Any) -> Answer:
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return Answer(Verdict.NOT_TAKEN, said)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        if wait is None and not details.startswith("CLIENT:"):  # that one is of an answer too large for this side
+        if wait is None and "CLIENT:" not in details:  # that is of an answer too large for this side
             return Answer(Verdict.REFUSED, f"too large: {said}")
         return Answer(Verdict.LATER, said, wait=wait)
     return Answer(Verdict.LATER if code in _LATER else Verdict.REFUSED, said, wait=wait)

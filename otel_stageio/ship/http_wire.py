@@ -143,6 +143,9 @@ class _Session(requests.Session):
         return well
 
     def _asked(self, *args: Any, **named: Any) -> _Came:
+        if named.get("verify") is None:
+            # The exporter of 1.45 leaves its certificates to the session, and there REQUESTS_CA_BUNDLE comes first.
+            named["verify"] = self.verify
         with super().request(*args, **{**named, "allow_redirects": False, "stream": True}) as response:
             body = response.raw.read(MOST_OF_A_RESPONSE, decode_content=True)
         return _Came(response.status_code, response.reason or "", response.headers, body)

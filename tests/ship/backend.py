@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -66,6 +67,10 @@ def backend(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Answer
         def get_request(self) -> tuple[socket.socket, Any]:
             accepted, address = super().get_request()
             return (tls.wrap_socket(accepted, server_side=True) if tls else accepted), address
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            if not isinstance(sys.exc_info()[1], OSError):  # who asked has gone
+                super().handle_error(request, client_address)
 
     server = Server(("127.0.0.1", port), Handler)
     server.daemon_threads = True

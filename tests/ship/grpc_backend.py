@@ -62,11 +62,11 @@ def grpc_backend(tls: grpc.ServerCredentials | None = None, port: int = 0) -> It
     answers = GrpcAnswers()
 
     class Traces(traces.TraceServiceServicer):
-        def Export(self, request: Any, context: Any) -> Any:
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - as the service has it
             return answers.answer(request, context, ExportTraceServiceResponse)
 
     class Logs(logs.LogsServiceServicer):
-        def Export(self, request: Any, context: Any) -> Any:
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - as the service has it
             return answers.answer(request, context, ExportLogsServiceResponse)
 
     pool = futures.ThreadPoolExecutor(2)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,8 +21,8 @@ from tests.ship.wires import SIDES, SITUATIONS, Certificates, Side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+REPO = Path(__file__).resolve().parents[2]
 SPAN = Span(trace_id="11" * 16, span_id="22" * 8, name="asr", start_time_unix_nano=1, end_time_unix_nano=2)
 RECORDS = {"traces": SPAN, "logs": samples.log("hello")}
 
@@ -180,6 +181,27 @@ def test_a_wrong_certificate(
     assert server.asked == []
 
 
+EXIT = """
+import socket, sys, threading, time
+from tests.ship.test_wires import SIDES, shown
+silent = socket.create_server(("127.0.0.1", 0))
+wire = SIDES[sys.argv[1]].wire(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=20)
+threading.Thread(target=lambda: wire.send(shown()), daemon=True).start()
+time.sleep(0.5)
+print(time.time())
+"""
+
+
+@pytest.mark.parametrize("protocol", SIDES)
+def test_no_exit_waits_for_a_backend(protocol: str) -> None:
+    """A process that ends while a batch is on its way ends at once, and in silence."""
+    ran = subprocess.run(
+        [sys.executable, "-c", EXIT, protocol], capture_output=True, text=True, check=False, cwd=REPO, timeout=30
+    )
+    assert time.time() - float(ran.stdout) < 1
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 MINE = {"http": "requests", "grpc": "grpc"}
 
 
@@ -193,5 +215,5 @@ before = [name for name in {list(MINE.values())} if name in sys.modules]
 import otel_stageio.ship.{protocol}_wire
 print(before, {MINE[protocol]!r} in sys.modules, {other!r} in sys.modules)
 """
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPO)
     assert ran.stdout == "[] True False\n"
