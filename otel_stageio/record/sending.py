@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 #: Hints that were given in this process.
 _hinted: set[str] = set()
 #: The couriers of this process, by its id: a child by fork has the parent's, which are not its own to call.
+_registered = False
 _couriers: dict[tuple[int, Courier], Callable[[str], None]] = {}
 
 
@@ -54,6 +57,7 @@ class Sending:
         self._courier.follow(opened.job, opened.run, opened.recorder.places.folder)
         _couriers[os.getpid(), self._courier] = self._report
         exits.at_last(_last_calls)
+        _before_threads_end()
 
     def take_along(self) -> None:
         """Have delivered, too, what earlier stages of the job could not."""
@@ -75,10 +79,26 @@ def _goes_somewhere(export: Export) -> bool:
     return bool(export.traces.endpoint or export.logs.endpoint)
 
 
-def _last_calls() -> None:
+def _before_threads_end() -> None:
+    """Have a last call while threads can still begin: OpenTelemetry's SDK, which the exporters load, begins some.
+
+    What atexit calls comes later. There is no public way to be called that early; `concurrent.futures` uses this one,
+    and is loaded first since the newest is called first.
+    """
+    global _registered  # noqa: PLW0603 - once for the process
+    import concurrent.futures.thread  # noqa: F401
+
+    register: Callable[[Callable[[], None]], None] | None = getattr(threading, "_register_atexit", None)
+    if register is not None and not _registered:
+        with contextlib.suppress(RuntimeError):  # the process is ending already
+            register(lambda: _last_calls(tell=False))
+        _registered = True
+
+
+def _last_calls(*, tell: bool = True) -> None:
     for (pid, courier), report in list(_couriers.items()):
         if pid == os.getpid():
-            _last_call(courier, report)
+            _last_call(courier, report if tell else lambda _: None)
 
 
 def _last_call(courier: Courier, report: Callable[[str], None]) -> None:

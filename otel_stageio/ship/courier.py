@@ -7,8 +7,6 @@ would stop the stage's heartbeat. No stage waits for it; the end of the process 
 
 from __future__ import annotations
 
-# First of all: the exporters load it, and while the process ends it can no longer be loaded for the first time.
-import concurrent.futures.thread  # noqa: F401
 import contextlib
 import os
 import threading
@@ -124,17 +122,19 @@ class Courier:
     def last_call(self) -> list[Left]:
         """The process ends: wait for the rest to go out, while somebody answers; say what waits then.
 
-        At most 1.9 s, and a quarter of a second where nobody answers.
+        At most 1.9 s, and a quarter of a second where nobody answers, however often it is called.
         """
-        begun = self._ending = time.monotonic()
+        now = time.monotonic()
+        self._ending = self._ending or now
         if self._thread is not None and self._thread.is_alive() and self._grown():
             self._wake()
-            while self._covered < begun and time.monotonic() < self._limit(begun):
+            while self._covered < now and time.monotonic() < self._limit():
                 time.sleep(_TICK)
         return self._left()
 
-    def _limit(self, begun: float) -> float:
+    def _limit(self) -> float:
         """Until when the end of the process waits, as things stand."""
+        begun = self._ending
         if any(line.sign >= begun for line in self._lines.values()):
             return begun + _MOST
         return begun + max(line.patience(begun, _SILENCE) for line in self._lines.values())

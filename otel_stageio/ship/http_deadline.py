@@ -33,7 +33,10 @@ ALLOWANCE: Final = 0.25
 def within(timeout: float, ask: Callable[[], _T]) -> _T | Exception:
     """What `ask` gives or raises; a TimeoutError where that takes longer than `timeout` and the allowance."""
     worker = _Worker(ask)
-    worker.start()
+    try:
+        worker.start()
+    except RuntimeError:  # no more threads, or the process is ending: then nobody waits for longer than it may
+        return attempt(ask, lambda why: why)
     try:
         return worker.came.get(timeout=max(timeout, 0.0) + ALLOWANCE)
     except queue.Empty:

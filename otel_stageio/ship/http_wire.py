@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from otel_stageio.ship.http_deadline import Adapter, within
-from otel_stageio.ship.wire import Answer, Verdict
+from otel_stageio.ship.wire import Answer, Verdict, rejected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,9 +85,7 @@ class HttpWire:
         if response is None:
             shown = kind or "no content type"
             return Answer(Verdict.LATER, f"answered with {shown} where OTLP was expected: a login page or a proxy's?")
-        partial = response.partial_success
-        rejected = next((of for field, of in partial.ListFields() if field.name.startswith("rejected_")), 0)
-        return Answer(Verdict.DELIVERED, partial.error_message, rejected=rejected)
+        return rejected(response.partial_success)
 
     def close(self) -> None:
         """See `Wire`."""
@@ -145,6 +143,9 @@ class _Session(requests.Session):
         return well
 
     def _asked(self, *args: Any, **named: Any) -> _Came:
+        if named.get("verify") is None:
+            # The exporter of 1.45 leaves its certificates to the session, and there REQUESTS_CA_BUNDLE comes first.
+            named["verify"] = self.verify
         with super().request(*args, **{**named, "allow_redirects": False, "stream": True}) as response:
             body = response.raw.read(MOST_OF_A_RESPONSE, decode_content=True)
         return _Came(response.status_code, response.reason or "", response.headers, body)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,12 @@ class Answer(NamedTuple):
     wait: float | None = None
     #: How many records of a delivered batch it rejected for good.
     rejected: int = 0
+
+
+def rejected(partial: Any) -> Answer:
+    """A batch that was delivered, with what its partial success says; both protocols answer by the same message."""
+    count = next((of for field, of in partial.ListFields() if field.name.startswith("rejected_")), 0)
+    return Answer(Verdict.DELIVERED, partial.error_message, rejected=count)
 
 
 class Wire(Protocol):

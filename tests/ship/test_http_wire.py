@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
+import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
@@ -157,26 +159,56 @@ def test_a_retry_after_may_be_a_date() -> None:
     assert seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0
 
 
-def test_nobody_listens() -> None:
-    """A refused connection keeps the records waiting, with a reason that a person understands."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        wire = HttpWire("traces", endpoint=f"http://127.0.0.1:{free.getsockname()[1]}/v1/traces", timeout=2)
-        answer = wire.send(shown(SPAN))
-    wire.close()
-    assert (answer.verdict, "refused" in answer.why) == (Verdict.LATER, True)
-
-
-def test_nobody_answers() -> None:
-    """One that accepts and is silent costs the timeout, once."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        wire = HttpWire("traces", endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces", timeout=0.2)
-        answer = wire.send(shown(SPAN))
-    wire.close()
-    assert (answer.verdict, "imed out" in answer.why) == (Verdict.LATER, True)
-
-
 def test_an_endless_answer_is_cut(server: Answers, spans: HttpWire) -> None:
     """A megabyte of something is not read to its end, and is no acknowledgement."""
     server.body = b"\x0a" * 1_000_000
     assert spans.send(shown(SPAN)).verdict == Verdict.LATER
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n"
+
+
+@pytest.mark.parametrize(
+    "drip",
+    [
+        HEAD + b"X: " + b"x" * 1000 + b"\r\nContent-Length: 0\r\n\r\n",
+        HEAD + b"Content-Length: 1000\r\n\r\n" + b"\n" * 1000,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\n\n\r\n" * 200 + b"0\r\n\r\n",
+    ],
+    ids=["headers", "body", "chunks"],
+)
+def test_an_answer_that_drips_ends_with_the_timeout(server: Answers, drip: bytes) -> None:
+    """Each byte is within the read timeout, but the whole is not: the records wait, and nothing is left running."""
+    wire = HttpWire("traces", endpoint=f"{server.url}/v1/traces", timeout=0.5)
+    server.drip = drip
+    begun = time.monotonic()
+    answer = wire.send(shown(SPAN))
+    assert (answer.verdict, "no whole answer within 0.5 s" in answer.why) == (Verdict.LATER, True)
+    assert time.monotonic() - begun < 1.5
+    for thread in threading.enumerate():
+        if thread.name == "stageio-http":
+            thread.join(2)
+            assert not thread.is_alive()
+    server.drip = b""
+    assert wire.send(shown(SPAN)) == Answer(Verdict.DELIVERED)
+    wire.close()
+
+
+def test_a_name_server_that_hangs_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking up a name has no timeout of its own."""
+    hang = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hang.wait(5) and [])
+    wire = HttpWire("traces", endpoint="http://backend.invalid/v1/traces", timeout=0.2)
+    begun = time.monotonic()
+    assert wire.send(shown(SPAN)).verdict == Verdict.LATER
+    assert time.monotonic() - begun < 1.2
+    hang.set()
+    wire.close()
+
+
+def test_a_certificate_file_that_is_not_there(server: Answers) -> None:
+    """No record is to blame for it."""
+    wire = HttpWire("traces", endpoint=server.url.replace("http", "https"), certificate_file="/nowhere/ca.pem")
+    answer = wire.send(shown(SPAN))
+    wire.close()
+    assert (answer.verdict, "/nowhere/ca.pem" in answer.why) == (Verdict.LATER, True)
