@@ -24,11 +24,15 @@ BUILDER_YAML = HERE.parents[1] / "collector-config" / "builder.yaml"
 PROGRAMS = ("jaeger", "collector")
 
 
-def key(pins: Mapping[str, bytes], *, system: str, machine: str) -> str:
-    """Name the folder for what is built from `pins` (name and content) on a kind of machine."""
+def key(pins: Mapping[str, str], *, system: str, machine: str) -> str:
+    """Name the folder for what is built from `pins` (name and content) on a kind of machine.
+
+    Lines that are comments only do not count.
+    """
     digest = hashlib.sha256()
     for name, content in sorted(pins.items()):
-        digest.update(f"{name} {len(content)}\n".encode() + content)
+        lines = [line for line in content.splitlines() if line.strip() and not line.lstrip().startswith(("#", "//"))]
+        digest.update("\n".join([f"{name} {len(lines)}", *lines, ""]).encode())
     return f"{digest.hexdigest()[:16]}-{system}-{machine}".lower()
 
 
@@ -41,7 +45,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
 def programs_folder(environment: Mapping[str, str]) -> Path:
     """Return where the programs of these pins are, or will be once they are built."""
-    pins = {path.name: path.read_bytes() for path in (GO_MOD, GO_SUM, BUILDER_YAML)}
+    pins = {path.name: path.read_text(encoding="utf-8") for path in (GO_MOD, GO_SUM, BUILDER_YAML)}
     name = key(pins, system=platform.system(), machine=platform.machine())
     return cache_folder(environment) / "backends" / name
 

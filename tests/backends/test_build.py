@@ -15,7 +15,7 @@ import pytest
 from tests.backends import build, pins, toolchain
 from tests.backends.progress import Progress, duration
 
-PINS = {"go.mod": b"module a", "go.sum": b""}
+PINS = {"go.mod": "module a", "go.sum": ""}
 
 
 def a_program(path: Path, prints: str) -> Path:
@@ -26,16 +26,18 @@ def a_program(path: Path, prints: str) -> Path:
 
 
 def test_key_is_made_of_all_that_decides():
-    """Each pin's content and name, the system and the machine change the key; the order of the pins does not."""
+    """Each pin's content and name, the system and the machine change the key; order and comments do not."""
     keys = [
         pins.key(PINS, system="Linux", machine="x86_64"),
-        pins.key({**PINS, "go.sum": b"x"}, system="Linux", machine="x86_64"),
-        pins.key({"go.mod": b"", "go.sum": b"module a"}, system="Linux", machine="x86_64"),
+        pins.key({**PINS, "go.sum": "x"}, system="Linux", machine="x86_64"),
+        pins.key({"go.mod": "", "go.sum": "module a"}, system="Linux", machine="x86_64"),
         pins.key(PINS, system="Darwin", machine="x86_64"),
         pins.key(PINS, system="Linux", machine="aarch64"),
     ]
     assert len(set(keys)) == len(keys)
     assert keys[0] == pins.key(dict(reversed(PINS.items())), system="Linux", machine="x86_64")
+    commented = {**PINS, "go.mod": "// why\nmodule a\n\n", "go.sum": "  # what\n"}
+    assert keys[0] == pins.key(commented, system="Linux", machine="x86_64")
     assert re.fullmatch(r"[0-9a-f]{16}-linux-x86_64", keys[0])
 
 
