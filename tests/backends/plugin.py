@@ -15,7 +15,7 @@ from tests.backends import pins, programs
 from tests.backends.programs import Collector, Jaeger, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
 P = TypeVar("P", bound=Program)
 
@@ -90,7 +90,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the backends that run said last when a test that may have used them fails."""
     report = yield
     if report.failed and item.get_closest_marker("backends") is not None:
@@ -100,12 +100,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # after all others have written
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
     """Say in the run's last lines what was left out."""
-    result = yield
+    yield
     skipped = terminalreporter.stats.get("skipped", [])
     count = sum(NOT_BUILT in str(report.longrepr) for report in skipped)
     if count:
         terminalreporter.write_line("")
         terminalreporter.write_line(left_out(count), bold=True)
-    return result

@@ -9,32 +9,37 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.backends import plugin
+from tests.backends import pins, plugin
 from tests.conftest import REPO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-TWO_TESTS = """
-    import pytest
+SAMPLE = """
+import pytest
+from tests.backends.programs import RUNNING, Program
 
-    @pytest.mark.backends
-    def test_marked():
-        raise AssertionError("it ran")
+@pytest.mark.backends
+def test_marked(tmp_path):
+    program = Program(name="jaeger", command=[], health="", folder=tmp_path)
+    program.log.write_text("what Jaeger said")
+    RUNNING.append(program)
+    raise AssertionError("it ran")
 
-    def test_by_its_fixture(jaeger):
-        raise AssertionError("it ran")
+def test_by_its_fixture(jaeger):
+    raise AssertionError("it ran")
 
-    def test_that_needs_none(): pass
+def test_that_needs_none():
+    pass
 """
 
 
 @pytest.fixture
 def run_pytest(tmp_path: Path):
-    """Give a function that runs these tests with an empty cache."""
+    """Give a function that runs these tests, with an empty cache."""
     suite = tmp_path / "test_sample.py"
-    suite.write_text("\n".join(line[4:] for line in TWO_TESTS.splitlines()), encoding="utf-8")
+    suite.write_text(SAMPLE, encoding="utf-8")
 
     def run(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -78,6 +83,18 @@ def test_the_mark_selects_them(run_pytest):
     without = run_pytest("-n", "0", "-m", "not backends")
     assert "1 passed, 2 deselected" in without.stdout
     assert "left out" not in without.stdout
+
+
+def test_a_failure_shows_what_the_programs_said(run_pytest, tmp_path: Path):
+    """Where the programs are built a marked test runs, and with its failure comes the end of the programs' logs."""
+    folder = pins.programs_folder({"XDG_CACHE_HOME": str(tmp_path)})
+    folder.mkdir(parents=True)
+    for program in pins.PROGRAMS:
+        (folder / program).touch(mode=0o755)
+    done = run_pytest("-n", "2", "-k", "not fixture")
+    assert "1 failed, 1 passed" in done.stdout
+    assert "jaeger.log -" in done.stdout
+    assert "what Jaeger said" in done.stdout
 
 
 @pytest.mark.parametrize(
