@@ -18,7 +18,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help test demo bench test-oldest constraints clean
+.PHONY: help test backends demo bench test-oldest constraints clean
 
 heading = @printf '\n== %s\n' '$(1)'
 
@@ -37,6 +37,10 @@ test: $(VENV)/.dev ## every check: ruff, mypy, import-linter, pytest
 	@$(BIN)/lint-imports
 	$(call heading,pytest)
 	@$(BIN)/python -m pytest
+
+backends: $(MADE) ## build Jaeger and a Collector for the tests that need them: about six minutes, once
+	$(call heading,Jaeger and the Collector)
+	@$(BIN)/python -m tests.backends.build
 
 demo: $(VENV)/.speech ## the speech pipeline on the sample, or on a recording of yours: make demo WAV=/path/to/file.wav
 	$(call heading,examples/speech)

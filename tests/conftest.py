@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 REPO = Path(__file__).resolve().parents[1]
 
+pytest_plugins = ["tests.backends.plugin"]
+
 #: What of the environment a stage or OpenTelemetry would listen to.
 _PREFIXES = ("STAGEIO_", "OTEL_")
 _NAMES = frozenset(
