@@ -104,6 +104,12 @@ def _last_calls(*, tell: bool = True) -> None:
 def _last_call(courier: Courier, report: Callable[[str], None]) -> None:
     with guard(lambda why: report(f"cannot deliver the record: {type(why).__name__}: {why}")):
         for left in courier.last_call():
-            records = "1 record waits" if left.records == 1 else f"{left.records:,} records wait"
+            records = _counted(left.records)
             why = f" ({left.why})" if left.why else ""
             report(f"{records} for {left.to}{why}: `stageio push {shlex.quote(left.job)}` sends what waits")
+
+
+def _counted(records: int) -> str:
+    if not records:
+        return "every record waits"
+    return "1 record waits" if records == 1 else f"{records:,} records wait"

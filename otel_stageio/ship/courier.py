@@ -149,6 +149,13 @@ class Courier:
                         key = str(folder.job.root), standing.to
                         known = found.get(key, Left(*key, records=0, why=self._lines[standing.signal].why))
                         found[key] = known._replace(records=known.records + standing.waiting)
+        refused = {name: line.not_taken for name, line in self._lines.items()}
+        if self._folders and all(refused.values()):  # a wrong address answers 404, too
+            why = (
+                f"it takes neither of our signals ({', '.join(sorted(set(refused.values())))}): is it an OTLP endpoint?"
+            )
+            for key in {(str(folder.job.root), to) for folder in self._folders.values() for to in self._to.values()}:
+                found[key] = Left(*key, records=0, why=why)
         return list(found.values())
 
     def _grown(self) -> list[_Folder]:
