@@ -156,9 +156,13 @@ def test_what_cannot_be_encoded_is_refused(side: Side, server: Any) -> None:
 
 
 def test_certificates_are_the_exporters(
-    side: Side, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    side: Side, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A backend with a signer of its own, which wants to know its clients, is reached by the standard variables."""
+    """A backend with a signer of its own, which wants to know its clients, is reached by the standard variables.
+
+    They go before what is set for all that uses requests.
+    """
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(issued(tmp_path / "general").signer))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificates.signer))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(certificates.key))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(certificates.chain))
