@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_stageio.record.handler import StageHandler
 from otel_stageio.record.logger import StageLogger
+from otel_stageio.ship.quiet import delivering
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,8 @@ def _take(record: logging.LogRecord) -> None:
 def _listening(before: Callable[[logging.Logger, logging.LogRecord], None]) -> Any:
     def callHandlers(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         # A stage's own records are in its files already.
-        if _taken.record is not record and not isinstance(self, StageLogger) and _reaches_root(self):
+        ours = isinstance(self, StageLogger) or delivering()
+        if _taken.record is not record and not ours and _reaches_root(self):
             outer, _taken.record = _taken.record, record
             try:
                 _taken.warnings += record.name == _WARNINGS

@@ -14,6 +14,7 @@ from otel_stageio.model import Span
 from otel_stageio.ship import cursor as cursors
 from otel_stageio.ship.batches import MOST_BYTES, MOST_RECORDS, Batch, batches, halves
 from otel_stageio.ship.cursor import Cursor, Refused
+from otel_stageio.ship.quiet import quietly
 from otel_stageio.ship.shown import Writers
 from otel_stageio.ship.wire import Answer, Verdict, Wire
 
@@ -95,7 +96,11 @@ class Way:
 
     def show(self, line: Line) -> Answer:
         """Send a line that is in no file."""
-        return self._wire.send(list(self._writers.shown((line,))))
+        return self._send((line,))
+
+    def _send(self, lines: tuple[Line, ...]) -> Answer:
+        with quietly():
+            return self._wire.send(list(self._writers.shown(lines)))
 
     def close(self) -> None:
         """Give the connection back."""
@@ -115,7 +120,7 @@ class Way:
     def _sift(self, batch: Batch) -> _Sifted:
         if not batch.records:
             return _Sifted()
-        answer = self._wire.send(list(self._writers.shown(batch.lines)))
+        answer = self._send(batch.lines)
         if answer.verdict is Verdict.DELIVERED:
             self._takes = True
             return _Sifted(delivered=batch.records - answer.rejected, rejected=answer.rejected)

@@ -36,7 +36,7 @@ def within(timeout: float, ask: Callable[[], _T]) -> _T | Exception:
     try:
         worker.start()
     except RuntimeError:  # no more threads, or the process is ending: then nobody waits for longer than it may
-        return attempt(ask, lambda why: why)
+        return worker.now()
     try:
         return worker.came.get(timeout=max(timeout, 0.0) + ALLOWANCE)
     except queue.Empty:
@@ -55,7 +55,11 @@ class _Worker(threading.Thread, Generic[_T]):
         self.socket: socket.socket | None = None
 
     def run(self) -> None:
-        self.came.put(attempt(self._ask, lambda why: why))
+        self.came.put(self.now())
+
+    def now(self) -> _T | Exception:
+        """What comes of it, in this thread."""
+        return attempt(self._ask, lambda why: why)
 
     def cut(self) -> None:
         """Wake it from what it reads."""

@@ -44,6 +44,16 @@ def spans(server: GrpcAnswers) -> Iterator[GrpcWire]:
     wire.close()
 
 
+def test_endpoint_and_insecure_are_the_exporters(server: GrpcAnswers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint needs no scheme where the standard variable says that there is no TLS; a signal's own goes first."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", server.url.removeprefix("http://"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_INSECURE", "true")
+    wire = GrpcWire("traces", timeout=2)
+    assert wire.send(shown()) == Answer(Verdict.DELIVERED)
+    wire.close()
+
+
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK], ids=lambda code: code.name)
 def test_each_code_has_its_verdict(
     server: GrpcAnswers, spans: GrpcWire, code: grpc.StatusCode, caplog: pytest.LogCaptureFixture

@@ -23,9 +23,12 @@ from otel_stageio.ship.shown import ShownLogRecord, ShownSpan, Writers
 from otel_stageio.ship.wire import Answer, Verdict
 from tests.journal import samples
 from tests.ship.backend import Answers, backend
+from tests.ship.test_wires import issued
+from tests.ship.wires import HttpSide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SPAN = Span(trace_id="11" * 16, span_id="22" * 8, name="asr", start_time_unix_nano=1, end_time_unix_nano=2)
 
@@ -165,6 +168,14 @@ def test_an_endless_answer_is_cut(server: Answers, spans: HttpWire) -> None:
     assert spans.send(shown(SPAN)).verdict == Verdict.LATER
 
 
+def nothing_runs_on() -> None:
+    """The threads that requests were made in have ended."""
+    for thread in threading.enumerate():
+        if thread.name == "stageio-http":
+            thread.join(1)
+            assert not thread.is_alive()
+
+
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n"
 
 
@@ -185,13 +196,45 @@ def test_an_answer_that_drips_ends_with_the_timeout(server: Answers, drip: bytes
     answer = wire.send(shown(SPAN))
     assert (answer.verdict, "no whole answer within 0.5 s" in answer.why) == (Verdict.LATER, True)
     assert time.monotonic() - begun < 1.5
-    for thread in threading.enumerate():
-        if thread.name == "stageio-http":
-            thread.join(2)
-            assert not thread.is_alive()
+    nothing_runs_on()
     server.drip = b""
     assert wire.send(shown(SPAN)) == Answer(Verdict.DELIVERED)
     wire.close()
+
+
+def test_an_answer_that_drips_by_way_of_a_proxy_ends_too(server: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy of the standard variables is used, and the socket to it is shut."""
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", server.url)
+    wire = HttpWire("traces", endpoint="http://backend.invalid/v1/traces", timeout=0.5)
+    assert wire.send(shown(SPAN)) == Answer(Verdict.DELIVERED)
+    server.drip = HEAD + b"X: " + b"x" * 100
+    assert "no whole answer" in wire.send(shown(SPAN)).why
+    assert [path for path, _, _ in server.asked] == ["http://backend.invalid/v1/traces"] * 2
+    nothing_runs_on()
+    wire.close()
+
+
+def test_an_answer_that_drips_over_tls_ends_too(tmp_path: Path) -> None:
+    """The socket below the encryption is shut."""
+    certificates = issued(tmp_path / "certificates")
+    with HttpSide().serve(certificates) as server:
+        server.drip = HEAD + b"X: " + b"x" * 100
+        wire = HttpWire(
+            "traces",
+            endpoint=server.url,
+            timeout=0.5,
+            certificate_file=str(certificates.signer),
+            client_certificate_file=str(certificates.chain),
+            client_key_file=str(certificates.key),
+        )
+        begun = time.monotonic()
+        answer = wire.send(shown(SPAN))
+        assert (answer.verdict, "no whole answer" in answer.why) == (Verdict.LATER, True)
+        assert time.monotonic() - begun < 1.5
+        nothing_runs_on()
+        wire.close()
 
 
 def test_a_name_server_that_hangs_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,13 +121,14 @@ def test_nobody_listens_until_somebody_does(side: Side) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     wire = side.wire(f"http://127.0.0.1:{port}", timeout=2)
-    for _ in range(4):
+    for _ in range(7):  # so long that gRPC's own wait, with which it begins after a second, would have grown
         answer = wire.send(shown())
         assert (answer.verdict, "refused" in answer.why) == (Verdict.LATER, True)
+        time.sleep(0.5)
     with side.serve(port=port):
-        until = time.monotonic() + 5
+        until = time.monotonic() + 2
         while (answer := wire.send(shown())).verdict is Verdict.LATER and time.monotonic() < until:
-            time.sleep(0.1)
+            time.sleep(0.05)
     wire.close()
     assert answer == Answer(Verdict.DELIVERED)
 
@@ -156,9 +157,13 @@ def test_what_cannot_be_encoded_is_refused(side: Side, server: Any) -> None:
 
 
 def test_certificates_are_the_exporters(
-    side: Side, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    side: Side, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A backend with a signer of its own, which wants to know its clients, is reached by the standard variables."""
+    """A backend with a signer of its own, which wants to know its clients, is reached by the standard variables.
+
+    They go before what is set for all that uses requests.
+    """
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(issued(tmp_path / "general").signer))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificates.signer))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(certificates.key))
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(certificates.chain))
