@@ -86,6 +86,7 @@ class DeployedJaeger(Deployed):
             "JAEGER_QUERY_GRPC": query_grpc,
             "JAEGER_HEALTH": health,
             "JAEGER_DATA": folder / "data",
+            "JAEGER_UI_CONFIG": CONFIGS / "jaeger-ui.json",
             **more,
         }
         super().__init__("jaeger", JAEGER, folder, f"http://{health}/status", environment)
@@ -214,10 +215,11 @@ def test_gateway_writes_all_and_hands_spans_on(start_backend: StartBackend, job:
     eventually(lambda: jaeger.spans(trace_id) == spans)
     services = json.loads(ask(f"{jaeger.query}/api/services")[1])["data"]
     assert services == ["speech"]
+    assert b'"stageio.status"' in ask(f"{jaeger.query}/search")[1]  # the page's configuration is in the page
 
 
 def test_gateway_killed_while_jaeger_is_away(start_backend: StartBackend, job: Path, tmp_path: Path):
-    """Acknowledged by gateway.yaml without a Jaeger, and killed: the files have it, and Jaeger gets it when it is there."""
+    """What gateway.yaml acknowledged before it was killed is in its files, and in Jaeger when that is there again."""
     jaeger = DeployedJaeger(tmp_path / "jaeger")
     gateway = start_backend(Gateway(tmp_path / "gateway", JAEGER_OTLP=jaeger.otlp_http))
     deliver(job, gateway.otlp_http)
