@@ -261,8 +261,7 @@ def test_agent_reads_on_after_its_end(start_backend: StartBackend, job: Path, tm
     """Ended while nobody takes what it read, agent.yaml delivers it after a start, and what was written meanwhile."""
     gateway = Gateway(tmp_path / "gateway")
     agent = start_backend(Agent(tmp_path / "agent", job.parent, gateway.otlp_http))
-    eventually(lambda: any((tmp_path / "agent" / "data").iterdir()))
-    time.sleep(1)  # it reads
+    eventually(lambda: "Exporting failed. Will retry" in agent.log_tail(1_000))
     end(agent)
     shutil.copytree(job, job.with_name("another"))
     for path in job.with_name("another").rglob("*.jsonl"):  # a job of its own: other ids, other first bytes
