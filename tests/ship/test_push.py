@@ -49,7 +49,7 @@ def pushed(job: JobLayout, server: Answers) -> Pushed:
     """Push all of it to the backend, as a process of its own would."""
     wires = {signal: HttpWire(signal, endpoint=f"{server.url}/v1/{signal}", timeout=2) for signal in (SPANS, LOGS)}
     try:
-        return push(job, TO, {signal: Way(wire) for signal, wire in wires.items()})
+        return push(job, {signal: Way(wire, TO) for signal, wire in wires.items()})
     finally:
         for wire in wires.values():
             wire.close()
@@ -123,7 +123,7 @@ def test_a_signal_that_the_backend_does_not_take_stays(tmp_path: Path, server: A
     job = record(tmp_path)
     wire = HttpWire(SPANS, endpoint=f"{server.url}/v1/traces")
     server.status = 404
-    none = push(job, TO, {SPANS: Way(wire)})
+    none = push(job, {SPANS: Way(wire, TO)})
     wire.close()
     assert (none.complete, len(server.asked), none.stopped[SPANS].verdict) == (True, 1, Verdict.NOT_TAKEN)
     server.status = 200
@@ -135,8 +135,8 @@ def test_each_destination_has_cursors_of_its_own(tmp_path: Path, server: Answers
     job = record(tmp_path, stages=1)
     pushed(job, server)
     server.asked = []
-    ways = {SPANS: Way(HttpWire(SPANS, endpoint=f"{server.url}/v1/traces"))}
-    assert push(job, "http://other:4318", ways).delivered == 2
+    ways = {SPANS: Way(HttpWire(SPANS, endpoint=f"{server.url}/v1/traces"), "http://other:4318")}
+    assert push(job, ways).delivered == 2
 
 
 def test_a_folder_that_another_process_delivers_is_left_to_it(tmp_path: Path, server: Answers) -> None:
@@ -169,10 +169,10 @@ def test_what_was_delivered_is_on_disk_at_once(tmp_path: Path, server: Answers) 
 
     def look(_: Pushed) -> None:
         found = [json.loads(path.read_bytes()) for path in tmp_path.rglob("shipped.json")]
-        known.append(sum(of["delivered"] for each in found for of in each["destinations"][TO].values()))
+        known.append(sum(of["delivered"] for each in found for of in each["destinations"][TO]["files"].values()))
 
     wires = {signal: HttpWire(signal, endpoint=f"{server.url}/v1/{signal}") for signal in (SPANS, LOGS)}
-    push(job, TO, {signal: Way(wire) for signal, wire in wires.items()}, look)
+    push(job, {signal: Way(wire, TO) for signal, wire in wires.items()}, look)
     assert (known, known[-1]) == (sorted(known), len(on_disk(job)))
 
 
