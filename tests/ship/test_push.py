@@ -7,20 +7,17 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_stageio import StageIO
-from otel_stageio import conventions as names
 from otel_stageio.job import locks
 from otel_stageio.job.layout import JobLayout
-from otel_stageio.journal import reader
 from otel_stageio.ship.delivery import Way
 from otel_stageio.ship.http_wire import HttpWire
 from otel_stageio.ship.push import LOCK, Pushed, push
 from otel_stageio.ship.sources import LOGS, SPANS, Source, sources
 from otel_stageio.ship.wire import Verdict
 from tests.ship.backend import Answers, backend
+from tests.ship.records import arrived, on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,33 +50,6 @@ def pushed(job: JobLayout, server: Answers) -> Pushed:
     finally:
         for wire in wires.values():
             wire.close()
-
-
-def arrived(server: Answers) -> list[str]:
-    """What the backend got: names of spans, uids of log records and events."""
-    found = []
-    for path, _, body in server.asked:
-        if path == "/v1/traces":
-            for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                found += [span.span_id.hex() for scope in of_resource.scope_spans for span in scope.spans]
-        else:
-            for logs in ExportLogsServiceRequest.FromString(body).resource_logs:
-                for each in (one for scope in logs.scope_logs for one in scope.log_records):
-                    found += [of.value.string_value for of in each.attributes if of.key == names.LOG_RECORD_UID]
-    return sorted(found)
-
-
-def on_disk(job: JobLayout) -> list[str]:
-    """The same of what the journal's files hold."""
-    found = []
-    for source in sources(job):
-        for name, signal in source.files():
-            path = os.path.join(source.folder, name)
-            if signal == SPANS:
-                found += [span.span_id for span in reader.spans(path)]
-            else:
-                found += [str(each.attributes[names.LOG_RECORD_UID]) for each in reader.log_records(path)]
-    return sorted(found)
 
 
 def test_all_that_is_on_disk_arrives_once(tmp_path: Path, server: Answers) -> None:
