@@ -305,10 +305,8 @@ def test_captured_records_are_not_those_of_delivery(run_script: RunScript, tmp_p
 
 def test_without_an_endpoint_nothing_of_it_is_loaded(run_script: RunScript) -> None:
     """A file-only stage pays for neither the exporters nor the network."""
-    script = (
-        SHORT
-        + "import sys\nprint([m for m in ('requests', 'grpc', 'opentelemetry.sdk', 'otel_stageio.ship.courier') if m in sys.modules])"
-    )
+    loaded = ("requests", "grpc", "opentelemetry.sdk", "otel_stageio.ship.courier", "otel_stageio.ship.probe")
+    script = f"{SHORT}import sys\nprint([name for name in {loaded} if name in sys.modules])"
     assert run_script(script, env={"STAGEIO_CONSOLE": "off"}).stdout == "[]\n"
 
 
