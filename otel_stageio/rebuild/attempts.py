@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from otel_stageio.rebuild.spool import Spool
 
 _MOST_ID: Final = 100
+_NOTHING: Final[Attributes] = {}
 
 
 class Attempt(NamedTuple):
@@ -51,13 +52,15 @@ def decoded(data: bytes) -> Line:
     return line
 
 
-def find(spool: Spool, say: Callable[[str], None]) -> list[Attempt]:
+def find(spool: Spool, say: Callable[[str], None], about: Attributes = _NOTHING) -> list[Attempt]:
     """Every attempt that a started event or a stage's span tells of; `say` hears of those that cannot be made.
+
+    What a span does not tell of itself is in `about`.
 
     Of two that have the same place in a job the one that began first is taken.
     """
     found: dict[tuple[str, str], Attempt] = {}
-    for each in _told(spool, say):
+    for each in _told(spool, say, about):
         found.setdefault((each.trace_id, each.span_id), each)
     places: dict[tuple[str, int, str, int], Attempt] = {}
     kept = []
@@ -67,10 +70,10 @@ def find(spool: Spool, say: Callable[[str], None]) -> list[Attempt]:
             say(f"{each.shown} of job {each.job} is there twice, begun by two processes: only the first is written")
         else:
             kept.append(each)
-    return _numbered(kept)
+    return kept
 
 
-def _told(spool: Spool, say: Callable[[str], None]) -> Iterator[Attempt]:
+def _told(spool: Spool, say: Callable[[str], None], known: Attributes) -> Iterator[Attempt]:
     for data in spool.ask("SELECT line FROM logs WHERE event = ? ORDER BY time, key", names.STARTED):
         line = decoded(data)
         yield from _attempt(line, line.records[0], line.records[0].attributes, say)
@@ -78,12 +81,12 @@ def _told(spool: Spool, say: Callable[[str], None]) -> Iterator[Attempt]:
     for data in spool.ask("SELECT line FROM spans WHERE stage ORDER BY began, trace, span"):
         line = decoded(data)
         span = line.records[0]
-        about = {**_wanted(line.resource.attributes), **span.attributes}
+        about = {**known, **_wanted(line.resource.attributes), **span.attributes}
         homeless += names.JOB_ID not in about
         if names.JOB_ID in about:
             yield from _attempt(line, span, about, say)
     if homeless:
-        say(f"{_count(homeless, 'span')} of stages without {names.JOB_ID}: nobody can tell which job they belong to")
+        say(f"{count(homeless, 'span')} of stages without {names.JOB_ID}: nobody can tell which job they belong to")
 
 
 def _wanted(resource: Attributes) -> Attributes:
@@ -137,7 +140,7 @@ def _number(about: Attributes, name: str, least: int = 1) -> int:
     return found
 
 
-def _numbered(found: list[Attempt]) -> list[Attempt]:
+def numbered(found: list[Attempt]) -> list[Attempt]:
     """The attempts with the numbers that the record does not tell: runs by their traces, attempts as they began."""
     runs: dict[str, dict[str, int]] = {}
     last: dict[tuple[str, int, str], int] = {}
@@ -191,11 +194,8 @@ _INDEXES: Final = (
 )
 
 
-def sort(spool: Spool, attempts: list[Attempt], run_spans: set[str]) -> None:
-    """Give each record to the attempt, by its place in `attempts`, that it belongs to.
-
-    `run_spans` are the ids of the runs' own spans, which belong to no stage.
-    """
+def sort(spool: Spool, attempts: list[Attempt]) -> None:
+    """Give each record to the attempt, by its place in `attempts`, that it belongs to."""
     for each in _INDEXES:
         spool.tell(each)
     spool.tell("DELETE FROM homes")
@@ -218,10 +218,14 @@ def sort(spool: Spool, attempts: list[Attempt], run_spans: set[str]) -> None:
             spool.tell(
                 "UPDATE logs SET attempt = ? WHERE job = ? AND writer = ? AND attempt IS NULL", home, job, writer
             )
-    apart = json.dumps(sorted(run_spans))
+    # The runs' own spans belong to no stage.
+    started = [decoded(each) for each in spool.ask("SELECT line FROM logs WHERE event = ?", names.STARTED)]
+    of_runs = {text(line.records[0].attributes, names.RUN_SPAN_ID) for line in started}
+    apart = json.dumps(sorted(of_runs - {of.span_id for of in attempts}))
     for at, of in sorted(enumerate(attempts), key=lambda each: -each[1].began):
         spool.tell(_BY_TIME, at, of.job, of.instance, of.began, apart)
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """A number of things, for a person."""
     return f"1 {what}" if number == 1 else f"{number:,} {what}s"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from otel_stageio import conventions as names
 from otel_stageio.errors import JobFormatError
 from otel_stageio.job import links, registry, runs
-from otel_stageio.job.layout import EVENTS, LOG_RECORDS, STAGE_LOG, TRACES, StageLayout
+from otel_stageio.job.layout import EVENTS, LOG_RECORDS, STAGE_LOG, TRACES, StageLayout, stage_folders
 from otel_stageio.journal import encode, files, reader
 from otel_stageio.model import LogRecord
 from otel_stageio.rebuild.attempts import decoded
@@ -71,12 +71,14 @@ def check(job: JobLayout, job_id: str) -> bool:
     return True
 
 
-def begin(job: JobLayout, job_id: str, began: int) -> None:
-    """Make the folder the job's. Raises OSError, OutputPathError."""
+def begin(job: JobLayout, job_id: str, began: int, *, rebuilt: bool = True) -> None:
+    """Make the folder the job's, if it is none yet. Raises OSError, OutputPathError."""
     links.refuse(job.root, job.inner, job.runs_dir, job.logs_dir)
     for each in (job.inner, job.logs_dir):
         files.make_folders(str(each))
-    made = {"format": names.FORMAT, "job_id": job_id, "created_at": rfc3339(began), REBUILT: True}
+    made: dict[str, object] = {"format": names.FORMAT, "job_id": job_id, "created_at": rfc3339(began)}
+    if rebuilt:
+        made[REBUILT] = True
     if not os.path.exists(job.job_json):
         files.replace(str(job.job_json), f"{json.dumps(made, indent=2)}\n".encode())
 
@@ -171,14 +173,16 @@ class Writer:
             folder = self._job.run_dir(number)
             links.refuse(self._job.root, folder)
             files.make_folders(str(folder))
-            files.replace(str(folder / runs.RUN_JSON), f"{json.dumps(run._asdict(), indent=2)}\n".encode())
+            if runs.read(self._job, number) is None:
+                files.replace(str(folder / runs.RUN_JSON), f"{json.dumps(run._asdict(), indent=2)}\n".encode())
             ask = "SELECT line FROM spans WHERE attempt IS NULL AND job = ? AND trace = ? ORDER BY ended, span"
             _write(folder / TRACES, self._spool.ask(ask, job_id, run.trace_id))
         for stage in self._stages:
             for name, lines in _stage_logs(stage):
                 files.replace_by(str(stage.folder / name), lines)
+        stages = [StageLayout(self._job, of.number, of.name) for of in stage_folders(self._job.root) if of.ours]
         for run in self._runs.values():
-            for path, lines in _pipeline_logs(self._job, run, list(self._stages)):
+            for path, lines in _pipeline_logs(self._job, run, stages):
                 files.replace_by(path, lines)
         registry.update(self._job)
 

@@ -11,12 +11,12 @@ from otel_stageio.errors import JobFormatError
 from otel_stageio.job import identity
 from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES, JobLayout
 from otel_stageio.rebuild import attempts, folder, sources, spans_only
-from otel_stageio.rebuild.spool import Spool, text
+from otel_stageio.rebuild.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from otel_stageio.model import Line, Resource
+    from otel_stageio.model import Line
     from otel_stageio.rebuild.attempts import Attempt
 
 _JOURNALS: Final = (EVENTS, LOG_RECORDS, TRACES)
@@ -72,7 +72,7 @@ def rebuild(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str
 
         if taken.newer:
             say(f"{taken.newer:,} records are of a newer format than {names.FORMAT}: upgrade otel-stageio for them")
-        found = attempts.find(spool, say)
+        found = attempts.numbered(attempts.find(spool, say))
         if not found:
             raise JobFormatError(
                 f"{', '.join(map(str, paths)) or 'nothing'}: no record tells of a stage; "
@@ -126,13 +126,9 @@ def write(spool: Spool, found: list[Attempt], folders: dict[str, JobLayout], say
     """Write the attempts into the folders of their jobs, with everything that is made of them."""
     for each in found:
         if not each.started:
-            for line in spans_only.events(spool, each):
-                spool.add(line._replace(resource=_of_job(line, each)))
-    runs_spans = {
-        text(attempts.decoded(line).records[0].attributes, names.RUN_SPAN_ID)
-        for line in [*spool.ask("SELECT line FROM logs WHERE event = ?", names.STARTED)]
-    } - {each.span_id for each in found}
-    attempts.sort(spool, found, runs_spans)
+            began = min(other.began for other in found if (other.job, other.run) == (each.job, each.run))
+            spans_only.complete(spool, each, {names.RUN_BEGAN: began})
+    attempts.sort(spool, found)
     for job, at in folders.items():
         mine = [(place, each) for place, each in enumerate(found) if each.job == job]
         folder.begin(at, job, min(each.began for _, each in mine))
@@ -140,12 +136,6 @@ def write(spool: Spool, found: list[Attempt], folders: dict[str, JobLayout], say
         for place, each in mine:
             writer.write(each, place)
         writer.finish(job)
-    for count in spool.ask("SELECT count(*) FROM logs WHERE attempt IS NULL AND job <> ''"):
-        if count:
-            say(f"{count:,} log records belong to no stage that is there: they are left out")
-
-
-def _of_job(line: Line, of: Attempt) -> Resource:
-    """The resource of a program's line, which says now which job it is of."""
-    attributes = {**line.resource.attributes, names.JOB_ID: of.job, names.RUN: of.run}
-    return line.resource._replace(attributes=attributes)
+    for left in spool.ask("SELECT count(*) FROM logs WHERE attempt IS NULL AND job <> ''"):
+        if left:
+            say(f"left out, since they belong to no stage that is there: {attempts.count(left, 'log record')}")

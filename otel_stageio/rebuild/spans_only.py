@@ -34,9 +34,15 @@ _LEVELS: Final = {
 _STATUSES: Final = (*names.FINAL_STATUSES, names.ABANDONED, names.LOST)
 
 
-def events(spool: Spool, of: Attempt) -> Iterator[Line]:
-    """The lines of the events of a stage of which there is only a span."""
-    for data in spool.ask("SELECT line FROM spans WHERE trace = ? AND span = ?", of.trace_id, of.span_id):
+def complete(spool: Spool, of: Attempt, run: Attributes) -> None:
+    """Put the events of a stage of which there is only a span into the spool; `run` is what is known of its run."""
+    for line in [*_events(spool, of, run)]:
+        attributes = {**line.resource.attributes, names.JOB_ID: of.job, names.RUN: of.run}
+        spool.add(line._replace(resource=line.resource._replace(attributes=attributes)))
+
+
+def _events(spool: Spool, of: Attempt, run: Attributes) -> Iterator[Line]:
+    for data in [*spool.ask("SELECT line FROM spans WHERE trace = ? AND span = ?", of.trace_id, of.span_id)]:
         line = decoded(data)
         span = line.records[0]
         if isinstance(span, Span):
@@ -48,7 +54,7 @@ def events(spool: Spool, of: Attempt) -> Iterator[Line]:
                 )
             ]
             steps = [each for each in children if isinstance(each, Span) and names.STEP in each.attributes]
-            records = _records(of, span, {**line.resource.attributes, **span.attributes}, steps)
+            records = _records(of, span, {**run, **line.resource.attributes, **span.attributes}, steps)
             signed = (
                 each._replace(attributes={**each.attributes, names.LOG_RECORD_UID: f"{of.span_id}-{count}"})
                 for count, each in enumerate(records, start=1)

@@ -35,6 +35,9 @@ _TABLES: Final = """
         stage INTEGER, attempt INTEGER, line BLOB, PRIMARY KEY (trace, span)) WITHOUT ROWID;
     CREATE TABLE homes (trace TEXT, span TEXT, attempt INTEGER, PRIMARY KEY (trace, span)) WITHOUT ROWID;
 """
+#: The level of each four severity numbers, from 1 up, and what others call a level otherwise.
+_LEVELS: Final = ("DEBUG", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SPELLED: Final = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 #: Of two that say they are the same the one that StageIO sent, then any, but always the same.
 _LOG: Final = """
     INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
@@ -102,6 +105,8 @@ class Spool:
             times = (record.start_time_unix_nano, record.end_time_unix_nano)
             self._base.execute(_SPAN, (*about, *times, instance, ours, is_stage(record), data))
             return
+        if line.resource.attributes.get(names.TELEMETRY_SDK_NAME) != names.SCOPE:
+            record = _spelled(record)
         data = encode.log_line(limits.fit(record), end)
         signed = names.LOG_RECORD_UID in record.attributes
         writer, count = order(record) if signed else ("", 0)
@@ -118,6 +123,15 @@ class Spool:
             small = Resource(attributes=limits.bounded(resource.attributes, _MOST_RESOURCE)[0])
             known = self._tails[key] = encode.tail(limits.fit_scope(scope), small)
         return known
+
+
+def _spelled(record: LogRecord) -> LogRecord:
+    """A record of another program with its level as the journal spells it, by its number where it has no name."""
+    number = record.severity_number
+    level = record.severity_text or (_LEVELS[(number - 1) // 4] if 0 < number <= 24 else "INFO")  # noqa: PLR2004
+    return record._replace(
+        severity_text=_SPELLED.get(level.upper(), level), severity_number=number or names.SEVERITY_INFO
+    )
 
 
 def text(of: Attributes, name: str) -> str:
