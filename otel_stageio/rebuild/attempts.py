@@ -198,6 +198,12 @@ def sort(spool: Spool, attempts: list[Attempt]) -> None:
     """Give each record to the attempt, by its place in `attempts`, that it belongs to."""
     for each in _INDEXES:
         spool.tell(each)
+    for of in attempts:
+        # What was made of the span alone, when there was no more of the attempt than that, is said better now.
+        same = "job = ? AND trace = ? AND span = ? AND event = ? AND writer <> ?"
+        better = (of.job, of.trace_id, of.span_id, names.STARTED, of.span_id)
+        if of.ours and [*spool.ask(f"SELECT 1 FROM logs WHERE {same}", *better)]:  # noqa: S608 - no text of others
+            spool.tell("DELETE FROM logs WHERE job = ? AND writer = ?", of.job, of.span_id)
     spool.tell("DELETE FROM homes")
     spool.tell("UPDATE logs SET attempt = NULL")
     spool.tell("UPDATE spans SET attempt = NULL")

@@ -108,8 +108,8 @@ class Writer:
             record = decoded(line).records[0]
             if isinstance(record, LogRecord):
                 state.apply(record)
-        self._write_spans(folder / TRACES, of, at, state)
-        self._note(of, at, state)
+        whole = self._note(of, at, state)
+        self._write_spans(folder / TRACES, of, at, state if whole else StageState())
         self._note_run(of, state)
         saved = state.started is not None and state.started.attributes.get(names.STAGE_MANIFEST) is not False
         if state.finished is not None and state.finished.attributes.get(names.STAGE_MANIFEST) is False:
@@ -135,8 +135,8 @@ class Writer:
                 file.write(encode.span_line(made, encode.tail(line.scope, line.resource)))
                 file.close()
 
-    def _note(self, of: Attempt, at: int, state: StageState) -> None:
-        """Say what is missing of an attempt."""
+    def _note(self, of: Attempt, at: int, state: StageState) -> bool:
+        """Say what is missing of an attempt; whether nothing is."""
         gaps = "SELECT max(count) - count(*) FROM logs WHERE attempt = ? AND writer <> '' AND count > 0 GROUP BY writer"
         missing = sum(self._spool.ask(gaps, at))
         if missing > 0:
@@ -145,6 +145,7 @@ class Writer:
             self._say(f"{of.shown}: there is only its span: logs, and what the span had no room for, are missing")
         if state.finished is None:
             self._say(f"{of.shown}: its end is not there: it was running, was killed, or the record is not whole")
+        return missing <= 0 and state.finished is not None
 
     def _note_run(self, of: Attempt, state: StageState) -> None:
         if state.started is None or of.run in self._runs:

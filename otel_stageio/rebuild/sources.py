@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 #: Bytes. A Collector's batch of log records of the greatest size is a tenth of it; what is longer is passed over.
 LONGEST_LINE: Final = 256 << 20
-#: In a line without any of these there is nothing that says whose it is.
+#: Signals of which a job folder holds nothing that others wrote.
+_OTHERS: Final = frozenset({"resourceMetrics", "resourceProfiles"})
+#: A line without it tells of no stage that is a span.
 _STAGE: Final = names.STAGE_NAME.encode()
 
 
@@ -60,6 +62,9 @@ def _raw(path: str) -> Iterator[bytes]:
 
 def _decoded(raw: bytes) -> list[Line] | None:
     try:
-        return decode.lines(json.loads(raw))
+        tree = json.loads(raw)
+        if isinstance(tree, dict) and not _OTHERS.isdisjoint(tree):
+            return []
+        return decode.lines(tree)
     except (ValueError, RecursionError):
         return None
