@@ -38,8 +38,8 @@ REBUILT: Final = "rebuilt"
 _HOST_CHARACTERS: Final = 200
 #: In the order in which the fold takes them; see `views.state.fold`.
 _IN_ORDER: Final = """
-    SELECT event, line FROM (
-        SELECT event, line, writer, count, key, CASE WHEN writer = '' THEN time
+    SELECT event, severity, level, line FROM (
+        SELECT event, severity, level, line, writer, count, key, CASE WHEN writer = '' THEN time
             ELSE max(time) OVER (PARTITION BY writer ORDER BY count) END AS timed
         FROM logs WHERE attempt = ?)
     ORDER BY timed, writer = '', writer, count, key
@@ -104,9 +104,10 @@ class Writer:
         _write(folder / EVENTS, self._logs(at, events=True))
         _write(folder / LOG_RECORDS, self._logs(at, events=False))
         state = StageState()
-        for _, line in self._spool.ask(_IN_ORDER, at):
-            record = decoded(line).records[0]
-            if isinstance(record, LogRecord):
+        for event, severity, level, line in self._spool.ask(_IN_ORDER, at):
+            if not event and severity < names.SEVERITY_WARN:  # it is counted, and that is all
+                state.apply(LogRecord(0, severity, level))
+            elif isinstance(record := decoded(line).records[0], LogRecord):
                 state.apply(record)
         whole = self._note(of, at, state)
         self._write_spans(folder / TRACES, of, at, state if whole else StageState())
@@ -121,7 +122,7 @@ class Writer:
                 files.remove(str(stage.manifest))
 
     def _logs(self, at: int, *, events: bool) -> Iterator[bytes]:
-        return (line for event, line in self._spool.ask(_IN_ORDER, at) if event.startswith(names.OWN) == events)
+        return (line for event, _, _, line in self._spool.ask(_IN_ORDER, at) if event.startswith(names.OWN) == events)
 
     def _write_spans(self, path: Path, of: Attempt, at: int, state: StageState) -> None:
         ask = "SELECT line FROM spans WHERE attempt = ? ORDER BY span = ?, ended, began, span"

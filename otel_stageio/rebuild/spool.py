@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 
 #: Bytes of a resource's attributes that go beside a record into a line.
 _MOST_RESOURCE: Final = 16 * 1024
+#: KiB of the database that are held in memory.
+_CACHE: Final = 16 * 1024
 #: SQLite's integers have 64 bits, one of which is the sign.
 _MOST: Final = (1 << 63) - 1
 _TABLES: Final = """
     CREATE TABLE logs (
         job TEXT, key TEXT, writer TEXT, count INTEGER, time INTEGER, trace TEXT, span TEXT, event TEXT,
-        instance TEXT, attempt INTEGER, line BLOB, PRIMARY KEY (job, key)) WITHOUT ROWID;
+        instance TEXT, severity INTEGER, level TEXT, attempt INTEGER, line BLOB, PRIMARY KEY (job, key));
     CREATE TABLE spans (
         trace TEXT, span TEXT, parent TEXT, job TEXT, began INTEGER, ended INTEGER, instance TEXT, ours INTEGER,
-        stage INTEGER, attempt INTEGER, line BLOB, PRIMARY KEY (trace, span)) WITHOUT ROWID;
+        stage INTEGER, attempt INTEGER, line BLOB, PRIMARY KEY (trace, span));
     CREATE TABLE homes (trace TEXT, span TEXT, attempt INTEGER, PRIMARY KEY (trace, span)) WITHOUT ROWID;
 """
 #: The level of each four severity numbers, from 1 up, and what others call a level otherwise.
@@ -40,9 +42,10 @@ _LEVELS: Final = ("DEBUG", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SPELLED: Final = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 #: Of two that say they are the same the one that StageIO sent, then any, but always the same.
 _LOG: Final = """
-    INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
+    INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
     ON CONFLICT DO UPDATE SET line = excluded.line, time = excluded.time, trace = excluded.trace, span = excluded.span,
-    event = excluded.event, instance = excluded.instance WHERE excluded.line < line
+    event = excluded.event, instance = excluded.instance, severity = excluded.severity, level = excluded.level
+    WHERE excluded.line < line
 """
 _SPAN: Final = """
     INSERT INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
@@ -58,8 +61,9 @@ class Spool:
     def __init__(self) -> None:
         """Begin with none."""
         self._base = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        for pragma in ("synchronous = OFF", "journal_mode = OFF", f"cache_size = -{_CACHE}"):
+            self._base.execute(f"PRAGMA {pragma}")
         self._base.executescript(_TABLES)
-        self._base.execute("PRAGMA synchronous = OFF")
         self._tails: dict[str, str] = {}
 
     def close(self) -> None:
@@ -78,15 +82,21 @@ class Spool:
 
     def add(self, line: Line, wanted: Collection[str] | None = ()) -> int:
         """Take the records that are a job's, or of a trace that is `wanted`; with None all. How many there were."""
-        of_job, count = text(line.resource.attributes, names.JOB_ID), 0
+        of = line.resource.attributes
+        of_job, instance = text(of, names.JOB_ID), text(of, names.SERVICE_INSTANCE_ID)
+        ours, end, taken = of.get(names.TELEMETRY_SDK_NAME) == names.SCOPE, "", 0
         self._base.execute("BEGIN")
         for record in line.records:
             job = of_job or text(record.attributes, names.JOB_ID)
             if (job or wanted is None or record.trace_id in wanted) and self._fits(record):
-                self._put(record, job, line)
-                count += 1
+                end = end or self._tail(line.scope, line.resource)
+                if isinstance(record, Span):
+                    self._put_span(record, (job, instance), of_job != "", end)
+                else:
+                    self._put_log(record if ours else _spelled(record), (job, instance), end)
+                taken += 1
         self._base.execute("COMMIT")
-        return count
+        return taken
 
     @staticmethod
     def _fits(record: LogRecord | Span) -> bool:
@@ -95,24 +105,24 @@ class Spool:
         marker = isinstance(record, Span) and record.attributes.get(names.STATUS) == names.RUNNING
         return max(first, last) <= _MOST and not (marker and names.STAGE_NAME in record.attributes)
 
-    def _put(self, record: LogRecord | Span, job: str, line: Line) -> None:
-        instance = text(line.resource.attributes, names.SERVICE_INSTANCE_ID)
-        end = self._tail(line.scope, line.resource)
-        if isinstance(record, Span):
-            ours = names.JOB_ID in line.resource.attributes
-            data = encode.span_line(limits.fit_span(record), end)
-            about = (record.trace_id, record.span_id, record.parent_span_id, job)
-            times = (record.start_time_unix_nano, record.end_time_unix_nano)
-            self._base.execute(_SPAN, (*about, *times, instance, ours, is_stage(record), data))
-            return
-        if line.resource.attributes.get(names.TELEMETRY_SDK_NAME) != names.SCOPE:
-            record = _spelled(record)
-        data = encode.log_line(limits.fit(record), end)
+    def _put_span(self, span: Span, by: tuple[str, str], ours: bool, end: str) -> None:  # noqa: FBT001 - a column
+        job, instance = by
+        data = encode.span_line(limits.fit_span(span), end)
+        about = (span.trace_id, span.span_id, span.parent_span_id, job)
+        times = (span.start_time_unix_nano, span.end_time_unix_nano)
+        self._base.execute(_SPAN, (*about, *times, instance, ours, is_stage(span), data))
+
+    def _put_log(self, record: LogRecord, by: tuple[str, str], end: str) -> None:
+        job, instance = by
+        data = encode.log_line(record, end)
+        if len(data) > limits.RECORD_LIMIT:
+            data = encode.log_line(limits.fit(record), end)
         signed = names.LOG_RECORD_UID in record.attributes
         writer, count = order(record) if signed else ("", 0)
         key = f"{writer}-{count}" if signed else f"={sha256(data).hexdigest()}"
-        times_and_place = (record.time_unix_nano, record.trace_id, record.span_id, record.event_name, instance)
-        self._base.execute(_LOG, (job, key, writer, min(count, _MOST), *times_and_place, data))
+        where = (record.time_unix_nano, record.trace_id, record.span_id, record.event_name, instance)
+        kind = (record.severity_number, record.severity_text)
+        self._base.execute(_LOG, (job, key, writer, max(-_MOST, min(count, _MOST)), *where, *kind, data))
 
     def _tail(self, scope: Scope, resource: Resource) -> str:
         key = repr((scope, resource))
