@@ -105,7 +105,7 @@ class Spool:
         marker = isinstance(record, Span) and record.attributes.get(names.STATUS) == names.RUNNING
         return max(first, last) <= _MOST and not (marker and names.STAGE_NAME in record.attributes)
 
-    def _put_span(self, span: Span, by: tuple[str, str], ours: bool, end: str) -> None:  # noqa: FBT001 - a column
+    def _put_span(self, span: Span, by: tuple[str, str], ours: bool, end: str) -> None:
         job, instance = by
         data = encode.span_line(limits.fit_span(span), end)
         about = (span.trace_id, span.span_id, span.parent_span_id, job)
