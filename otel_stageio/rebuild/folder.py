@@ -167,6 +167,7 @@ class Writer:
             created_unix_nano=began,
             trace_flags=state.started.flags,
             trace_state=text(about, names.TRACE_STATE),
+            by_host=about.get(names.TRACES_BY_HOST) is True,
         )
 
     def finish(self, job_id: str) -> None:

@@ -234,10 +234,10 @@ def test_local_time_is_that_of_the_stage(run_script, tmp_path, monkeypatch):
     assert views(tmp_path / "again") == views(tmp_path / "one")
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
     """A small job with a failure, a retry, a step and a library's span."""
-    job = tmp_path_factory.mktemp("small") / "job"
+    job = tmp_path / "job"
     for fails in (True, False):
         with suppress(ValueError), StageIO("asr", job, stage_number=6) as io:
             io.set_config({"b": 1, "a": 2})
