@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -182,7 +181,6 @@ def _growth(job: JobLayout, path: Path, size: int, endpoint: str) -> float:
         while file.tell() < size:
             file.write(lines)
     script = f"""
-import resource, sys
 from benchmarks.delivery import large
 large({str(job.root)!r}, {endpoint!r})
 """
@@ -197,9 +195,17 @@ def large(root: str, endpoint: str) -> None:
     job = JobLayout(Path(root))
     with tempfile.TemporaryDirectory() as folder:
         _pushing(_journal(Path(folder) / "job", 10)[0], endpoint)()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _highest()
     _pushing(job, endpoint)()
-    sys.stdout.write(f"{(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024}\n")
+    sys.stdout.write(f"{_highest() - before}\n")
+
+
+def _highest() -> int:
+    """The most bytes that this process has held so far; getrusage would count those of the one it came from."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 @contextlib.contextmanager
