@@ -74,10 +74,10 @@ def read(job: JobLayout, number: int) -> Run | None:
         run = Run(**{key: document.get(key, _OPTIONAL[key]) if key in _OPTIONAL else document[key] for key in _KEYS})
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return run if _is_log(run.pipeline_log) else None
+    return run if is_log(run.pipeline_log) else None
 
 
-def _is_log(path: object) -> bool:
+def is_log(path: object) -> bool:
     """Whether it is a path that we give a pipeline log; it is written to, so one that leads elsewhere is not taken."""
     folder, name = os.path.split(path) if isinstance(path, str) else ("", "")
     return folder == LOGS and name not in ("", os.curdir, os.pardir) and "\0" not in name
