@@ -75,7 +75,8 @@ class HttpWire:
         if status in _NOT_TAKEN:
             return Answer(Verdict.NOT_TAKEN, said)
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return Answer(Verdict.LATER, f"{said} to {came.headers.get('location', 'nowhere')}: no OTLP endpoint")
+            where = came.headers.get("location", "nowhere")
+            return Answer(Verdict.LATER, f"{said} to {where}: no OTLP endpoint", passing=False)
         if status in _LATER:
             return Answer(Verdict.LATER, said, wait=seconds(came.headers.get("retry-after")))
         return Answer(Verdict.REFUSED, said)
@@ -84,7 +85,8 @@ class HttpWire:
         response = _read(self._response(), kind, body)
         if response is None:
             shown = kind or "no content type"
-            return Answer(Verdict.LATER, f"answered with {shown} where OTLP was expected: a login page or a proxy's?")
+            why = f"answered with {shown} where OTLP was expected: a login page or a proxy's?"
+            return Answer(Verdict.LATER, why, passing=False)
         return rejected(response.partial_success)
 
     def close(self) -> None:
