@@ -84,22 +84,28 @@ class Account:
             if tally.refused + tally.rejected:
                 why = "; ".join(filter(None, tally.why)) or "it does not say why"
                 output.trouble(f"{to} refused {output.counted(tally.refused + tally.rejected, what)}: {why}")
-            reasons = [of.waits[signal].why for of in pushed.values() if signal in of.waits]
-            if reasons:
-                waiting = sum(of[signal].waiting for of in self._standings.values())
-                wait = "waits" if waiting == 1 else "wait"
-                counted = output.counted(waiting, what)
-                output.trouble(f"{counted} {wait} for {to} ({reasons[0]}); the same command sends what waits")
+        for (to, why), counts in self._waiting().items():
+            output.trouble(f"waiting for {to} ({why}): {' and '.join(counts)}; the same command sends what waits")
         for of in pushed.values():
             for folder in of.taken:
                 output.trouble(f"{folder} is being delivered by another process")
         for job, why in self._rounds.failed.items():
             output.trouble(f"{job.root}: {why}")
 
+    def _waiting(self) -> dict[tuple[str, str], list[str]]:
+        """What waits, by destination and reason."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for signal, to in self._destinations().items():
+            reasons = [of.waits[signal].why for of in self._rounds.pushed.values() if signal in of.waits]
+            if reasons:
+                waiting = sum(of[signal].waiting for of in self._standings.values())
+                found.setdefault((to, reasons[0]), []).append(output.counted(waiting, RECORDS[signal]))
+        return found
+
     def _destinations(self) -> dict[str, str]:
         return {signal: of.to for each in self._standings.values() for signal, of in each.items()}
 
 
 def _kinds(of: Pushed) -> str:
-    sent = {signal: tally.delivered for signal, tally in of.tallies.items() if tally.delivered}
-    return " and ".join(output.counted(number, RECORDS[signal]) for signal, number in sent.items())
+    sent = {what: of.tallies.get(signal, Tally()).delivered for signal, what in RECORDS.items()}
+    return " and ".join(output.counted(number, what) for what, number in sent.items() if number)

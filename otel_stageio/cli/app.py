@@ -34,7 +34,9 @@ Exit codes: 0 done; 1 something could not be done; 2 asked for what cannot be do
 """
 
 
-@click.group(name="stageio", help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    name="stageio", help=_HELP, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, "--version", message="stageio %(version)s")
 def stageio() -> None:
     """See above."""

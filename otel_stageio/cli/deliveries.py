@@ -39,7 +39,7 @@ def sent(pushed: Pushed, of: Standing) -> Row:
         "delivered": tally.delivered,
         "rejected": tally.rejected,
         "refused": tally.refused,
-        "not_taken_why": list(tally.why),
+        "refused_why": list(tally.why),
         "below_level": tally.kept,
         "unreadable": tally.broken,
         "waiting_why": waits.why if waits else None,

@@ -78,18 +78,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     cells = [list(row) for row in rows]
     for at, name in enumerate(columns):
-        made.add_column(name, justify="right" if any(isinstance(row[at], int) for row in cells) else "left")
+        made.add_column(name, justify="right" if any(isinstance(row[at], (int, float)) for row in cells) else "left")
     for row in cells:
         made.add_row(*map(_cell, row))
     # Into a file or a pipe: no line is folded for a width that nobody has.
-    Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(made)
+    Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(made, end="\n\n")
 
 
 def _cell(of: object) -> Text:
     from rich.text import Text
 
+    if isinstance(of, float):
+        return Text(f"{of:,.1f}")
     text = f"{of:,}" if isinstance(of, int) else shown(of)
     return Text(text, style=_COLORS.get(text, ""))

@@ -30,7 +30,7 @@ Exit codes:
   1  some of them could not be read; which and why is said
   2  no job that can be read
 """
-_ATTEMPT: Final = ("Stage", "Attempt", "Status", "Started", "Seconds", "Warnings", "Errors", "Reason")
+_ATTEMPT: Final = ("Stage", "Attempt", "Status", "Started (UTC)", "Seconds", "Warnings", "Errors", "Reason")
 _DELIVERY: Final = ("Signal", "Destination", "Delivered", "Waiting", "Refused", "")
 
 
@@ -94,10 +94,10 @@ def _show(job: Job, attempts: list[dict[str, Any]], standings: list[Standing]) -
 
 
 def _attempt(of: dict[str, Any]) -> tuple[object, ...]:
-    seconds = of["duration_seconds"]
-    took = "" if seconds is None else f"{seconds:,.1f}"
+    began = str(of["started_at"] or "").partition(".")[0].removesuffix("Z")
+    seconds = "" if of["duration_seconds"] is None else float(of["duration_seconds"])
     counts = of["warnings"], of["errors"]
-    return (of["folder"], of["attempt"], of["status"], of["started_at"], took, *counts, of["reason"] or "")
+    return (of["folder"], of["attempt"], of["status"], began, seconds, *counts, of["reason"] or "")
 
 
 def _delivery(of: Standing) -> tuple[object, ...]:
