@@ -126,7 +126,7 @@ def regular(path: str, flags: int) -> int:
 
 
 def small(path: str, most: int = 1 << 20) -> bytes:
-    """What is in a file of ours that is never large. Raises ValueError where this one is, FileNotFoundError, OSError."""
+    """What is in a file of ours that is never large. Raises ValueError where this one is, OSError as `open`."""
     with open(path, "rb", opener=regular) as file:
         data = file.read(most + 1)
     if len(data) > most:
