@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INTERRUPTED: Final = 130
-#: What a shell says of a program whose reader went away.
-_NO_READER: Final = 141
 _HELP: Final = """\
 Look at jobs that otel-stageio recorded, and send their records to OpenTelemetry backends.
 
@@ -55,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # `stageio status | head`; the interpreter would complain while it ends
-        os._exit(_NO_READER)
+        os._exit(output.INCOMPLETE)
     sys.exit(code)
 
 
