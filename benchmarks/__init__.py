@@ -9,7 +9,8 @@ empty_stage    a stage that does nothing, in a fresh process, against a script w
 small_files    tracking files of 1 KiB, against hashlib alone
 big_files      checksums of large files, against hashlib in as many threads as cores
 exit_delay     the end of a process, by how the backend behaves that it delivers to
+delivery       sending a journal, against the official exporter fed from memory
 growth         many records, files and stages, against a hundredth of them
 """
 
-ROWS = ("log_record", "empty_stage", "small_files", "big_files", "exit_delay", "growth")
+ROWS = ("log_record", "empty_stage", "small_files", "big_files", "exit_delay", "delivery", "growth")

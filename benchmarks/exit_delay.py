@@ -79,7 +79,7 @@ def run(size: Size, folder: str, tell: Tell) -> list[Result]:
 def _cases(stack: contextlib.ExitStack, names: Path) -> list[_Case]:
     nobody = f"http://127.0.0.1:{_free_port()}"
     hole, silent = stack.enter_context(_listener(backlog=0, full=True)), stack.enter_context(_listener(backlog=64))
-    quick, slow = stack.enter_context(_backend(0.0)), stack.enter_context(_backend(0.5))
+    quick, slow = stack.enter_context(backend(0.0)), stack.enter_context(backend(0.5))
     slow_names = {"PYTHONPATH": f"{names}:{REPO}"}
     dead: dict[str, dict[str, str]] = {
         "nobody listens": _to(nobody),
@@ -160,7 +160,7 @@ def _listener(*, backlog: int, full: bool = False) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _backend(seconds: float) -> Iterator[str]:
+def backend(seconds: float) -> Iterator[str]:
     """An OTLP backend that takes everything, each time after so many seconds."""
 
     class Answer(BaseHTTPRequestHandler):

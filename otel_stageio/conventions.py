@@ -55,6 +55,9 @@ RUN: Final = "stageio.run"
 RUN_NAME: Final = "stageio.run.name"
 RUN_SPAN_ID: Final = "stageio.run.span_id"
 RUN_TRACE_ID: Final = "stageio.run.trace_id"
+RUN_BEGAN: Final = "stageio.run.began"
+RUN_HOST: Final = "stageio.run.host"
+RUN_LOG: Final = "stageio.run.log"
 PARENT_SPAN_ID: Final = "stageio.parent.span_id"
 PARENT_REMOTE: Final = "stageio.parent.remote"
 TRACE_STATE: Final = "stageio.trace_state"
@@ -67,9 +70,12 @@ STATUS: Final = "stageio.status"
 REASON: Final = "stageio.reason"
 GIT_DIRTY: Final = "stageio.git.dirty"
 BOOT_ID: Final = "stageio.host.boot_id"
+UTC_OFFSET: Final = "stageio.host.utc_offset"
 
 #: The logger, of the standard library or of OpenTelemetry's Logs API, of a record that is not the stage's own.
 LOGGER: Final = "stageio.logger"
+#: That a log record came by ``capture="root"``: in stage.log its logger stands before the message.
+CAPTURED: Final = "stageio.captured"
 #: The step that a log record was made in, nested ones joined with slashes.
 STEP: Final = "stageio.step"
 

@@ -211,10 +211,7 @@ RULES = {
     "environment": Rule(
         says="only settings reads the environment",
         find=reads_environment,
-        allowed={
-            "settings/__init__.py": "the one reader",
-            "ship/grpc_wire.py": "sets GRPC_VERBOSITY while gRPC's core is loaded, and unsets it",
-        },
+        allowed={"settings/__init__.py": "the one reader"},
     ),
     "files": Rule(
         says="only journal/files.py makes, writes, moves and removes files",

@@ -74,10 +74,10 @@ def read(job: JobLayout, number: int) -> Run | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError, AttributeError):
         return None
     is_ours = all(type(of) is int for of in (run.run, run.created_unix_nano, run.trace_flags))
-    return run if is_ours and _is_log(run.pipeline_log) else None
+    return run if is_ours and is_log(run.pipeline_log) else None
 
 
-def _is_log(path: object) -> bool:
+def is_log(path: object) -> bool:
     """Whether it is a path that we give a pipeline log; it is written to, so one that leads elsewhere is not taken."""
     folder, name = os.path.split(path) if isinstance(path, str) else ("", "")
     return folder == LOGS and name not in ("", os.curdir, os.pardir) and "\0" not in name

@@ -118,7 +118,8 @@ def _id(tree: _Json, key: str) -> str:
 
 def _log_record(tree: _Json) -> LogRecord:
     return LogRecord(
-        time_unix_nano=_number(tree, "timeUnixNano"),
+        # As the specification asks: where the source gave no time, that of who saw it first.
+        time_unix_nano=_number(tree, "timeUnixNano") or _number(tree, "observedTimeUnixNano"),
         severity_number=_number(tree, "severityNumber"),
         severity_text=_text(tree, "severityText"),
         event_name=_text(tree, "eventName"),

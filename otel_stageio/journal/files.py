@@ -15,7 +15,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES})
 
@@ -181,6 +181,19 @@ def replace(path: str, data: bytes, *, sync: bool = False) -> None:
     beside = _beside(path)
     _write_new(beside, data, sync=sync, rights=_rights(path))
     try:
+        os.replace(beside, path)
+    except BaseException:
+        _discard(beside)
+        raise
+
+
+def replace_by(path: str, chunks: Iterable[bytes]) -> None:
+    """The same for content that comes in pieces and is not held in memory; what they raise leaves the old content."""
+    beside = _beside(path)
+    fd = _open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.writelines(chunks)
         os.replace(beside, path)
     except BaseException:
         _discard(beside)

@@ -100,6 +100,8 @@ class StageHandler(logging.Handler):
         at = recorder.clock.now()
         message = said(attempt(record.getMessage, lambda why: _unformatted(record, why)))
         attributes, exception = _attributes(record, "" if self.captured else self.stage, recorder.span_id)
+        if self.captured:
+            attributes[names.CAPTURED] = True
         line = self.put(
             at=at,
             level=said(record.levelname),

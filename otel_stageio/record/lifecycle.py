@@ -127,7 +127,8 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         if recorder.owned and not recorder.finished:
             self._wind_up(waits=status == names.SUCCESS)
             hidden: dict[str, Value] = {names.REDACTED_COUNT: n} if (n := recorder.redactor.count) else {}
-            if recorder.finish({**about, **self._measured(), **hidden}):
+            unsaved: dict[str, Value] = {} if save else {names.STAGE_MANIFEST: False}
+            if recorder.finish({**about, **self._measured(), **hidden, **unsaved}):
                 self._saves = save
                 self._leave_trace()
                 self._close()

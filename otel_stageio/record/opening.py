@@ -272,11 +272,17 @@ def _start(opened: Opened, request: Request, *, job_id: str, run: Run | None) ->
         names.JOB_ID: job_id,
         names.RUN: opened.run,
     }
-    if run is not None and run.name is not None:
-        about[names.RUN_NAME] = run.name
+    if run is not None:
+        if run.name is not None:
+            about[names.RUN_NAME] = run.name
+        # By these a job folder can be made anew: they are in no other record, where the run began in a caller's trace.
+        about.update(
+            {names.RUN_BEGAN: run.created_unix_nano, names.RUN_HOST: run.host, names.RUN_LOG: run.pipeline_log}
+        )
     about.update(opened.entry.told(run))
     if request.declared:
         about[names.JOB_STAGES] = [name for _, name in numbers.declared_stages(request.declared)]
     about.update(provenance.describe_process())
     about[names.BOOT_ID] = status.boot_id()
+    about[names.UTC_OFFSET] = time.localtime(opened.entry.start // 1_000_000_000).tm_gmtoff
     opened.recorder.event(names.STARTED, about, call="StageIO", at=opened.entry.start)

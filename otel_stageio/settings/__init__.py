@@ -32,7 +32,8 @@ in ``{2,4}`` has its place in pyproject.toml.
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from otel_stageio.errors import SettingError, quoted
@@ -137,6 +138,19 @@ _MAIN_FILE = _MainFile()
 def environment() -> dict[str, str]:
     """Return a copy of this process's environment, to be handed to a child."""
     return dict(os.environ)
+
+
+@contextmanager
+def lent(name: str, value: str) -> Iterator[None]:
+    """Set a variable for the block, for a library that can be told in no other way; the user's own value stands."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 def choice(name: str, value: object, allowed: tuple[_Choice, ...]) -> _Choice:

@@ -9,7 +9,6 @@ is well. So endpoint, headers, timeout, compression and certificates stay theirs
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from otel_stageio import settings
 from otel_stageio.ship.wire import Answer, Verdict, rejected
 
 if TYPE_CHECKING:
@@ -26,25 +26,9 @@ if TYPE_CHECKING:
 
     from otel_stageio.ship.shown import ShownLogRecord, ShownSpan
 
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep gRPC's core off the user's terminal, unless they say how loud it is to be.
-
-    It reads the variable when it is loaded, and never again; there is no other way to tell it. Each failed handshake
-    and each fork of the user's program while a batch is on its way would be a line; the reason is in the answer anyway.
-    """
-    if "GRPC_VERBOSITY" in os.environ:
-        yield
-        return
-    os.environ["GRPC_VERBOSITY"] = "NONE"
-    try:
-        yield
-    finally:
-        del os.environ["GRPC_VERBOSITY"]
-
-
-with _quiet():
+# gRPC's core reads this when it is loaded, and never again. Without it, each failed handshake and each fork of the
+# user's program while a batch is on its way would be a line on their terminal; the reason is in the answer anyway.
+with settings.lent("GRPC_VERBOSITY", "NONE"):
     import grpc
     from opentelemetry.exporter.otlp.proto.grpc import exporter as official
     from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter

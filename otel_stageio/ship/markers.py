@@ -39,7 +39,7 @@ def _span(started: LogRecord) -> Span:
         trace_id=started.trace_id,
         span_id=_id(started.span_id),
         parent_span_id=started.span_id,
-        name=str(started.attributes.get(names.STAGE_NAME, "")),
+        name=str(started.attributes.get(names.STAGE_NAME, "")) + " (running)",
         start_time_unix_nano=at,
         end_time_unix_nano=at + _LENGTH,
         attributes=_attributes(started.attributes),

@@ -45,10 +45,11 @@ class ParsedRecord(NamedTuple):
 class LineClock:
     """Local times for log lines. The text of a second is made once; a record costs its milliseconds."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_offset")
 
-    def __init__(self) -> None:
-        """Know no second yet."""
+    def __init__(self, offset: int | None = None) -> None:
+        """Know no second yet. With `offset`, seconds ahead of UTC, the times are those of another place."""
+        self._offset = offset
         # One tuple, replaced whole: threads may make the same text twice, but never mix two seconds.
         self._known = (1 << 64, "")  # later than any time
 
@@ -59,7 +60,9 @@ class LineClock:
         if not 0 <= rest < _SECOND:
             rest = nanoseconds % _SECOND
             began = nanoseconds - rest
-            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began // _SECOND))
+            second = began // _SECOND
+            at = time.localtime(second) if self._offset is None else time.gmtime(second + self._offset)
+            text = time.strftime("%Y-%m-%d %H:%M:%S", at)
             self._known = (began, text)
         return f"{text}.{rest // 1_000_000:03d}"
 

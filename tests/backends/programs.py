@@ -229,7 +229,7 @@ class Jaeger(Program):
             return []
         assert status == 200, (status, answer)
         resources = json.loads(answer)["result"]["resourceSpans"]
-        return [span for one in resources for scope in one["scopeSpans"] for span in scope["spans"]]
+        return [span for one in resources for scope in one["scopeSpans"] for span in scope.get("spans", [])]
 
 
 class Collector(Program):

@@ -20,7 +20,7 @@ from otel_stageio.ship import push
 from otel_stageio.ship.sources import sources
 from tests.cli.conftest import record
 from tests.conftest import clean_environment
-from tests.ship.test_push import arrived, on_disk
+from tests.ship.records import arrived, on_disk
 
 if TYPE_CHECKING:
     from pathlib import Path

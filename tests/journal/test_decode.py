@@ -240,3 +240,12 @@ def test_any_json_decodes_or_is_refused(tree):
     except ValueError:
         return
     assert all(isinstance(each, Line) for each in lines)
+
+
+def test_a_record_without_a_time_has_that_of_who_saw_it():
+    """Where the source gave a log record no time, the time at which it was observed stands for it."""
+    record = {"observedTimeUnixNano": "7", "body": {"stringValue": "a"}}
+    (line,) = decode.lines(
+        {"resourceLogs": [{"scopeLogs": [{"logRecords": [record, {**record, "timeUnixNano": "5"}]}]}]}
+    )
+    assert [each.time_unix_nano for each in line.records] == [7, 5]

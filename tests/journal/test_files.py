@@ -506,3 +506,19 @@ def test_replacing_keeps_the_rights(tmp_path: Path):
     path.chmod(0o664)
     files.replace(str(path), b"[]")
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("[]", 0o664)
+
+
+def test_replace_by_takes_content_in_pieces(tmp_path):
+    """Pieces become the file, at once; where making them fails the old content stands and nothing lies beside it."""
+    path = tmp_path / "a"
+    files.replace_by(str(path), iter([b"one\n", b"two\n"]))
+    assert path.read_bytes() == b"one\ntwo\n"
+
+    def broken():
+        yield b"half"
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        files.replace_by(str(path), broken())
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]

@@ -290,7 +290,7 @@ def test_logs_of_a_further_host(out, monkeypatch):
 
 
 def test_started_event_says_who_and_where(out, monkeypatch):
-    """The first record tells stage, attempt, run, job, host, process, and the declared order."""
+    """The first record tells stage, attempt, run with its log, job, host, process, zone, and the declared order."""
     monkeypatch.setenv("STAGEIO_RUN", "nightly")
     io = StageIO("asr", out, stages=["vad", "06_asr", "tts"], enable_manifest=False)
     first = next(reader.log_records(str(out / "06_asr" / ".stageio" / "001" / "events.jsonl")))
@@ -298,7 +298,12 @@ def test_started_event_says_who_and_where(out, monkeypatch):
     told = {name: first.attributes[name] for name in first.attributes if name.startswith("stageio.")}
     assert first.event_name == names.STARTED
     assert told.pop(names.BOOT_ID)
+    assert told.pop(names.UTC_OFFSET) == time.localtime().tm_gmtoff
+    run = json.loads((out / ".stageio" / "runs" / "001" / "run.json").read_text())
     assert told == {
+        names.RUN_BEGAN: run["created_unix_nano"],
+        names.RUN_HOST: run["host"],
+        names.RUN_LOG: run["pipeline_log"],
         names.STAGE_NAME: "asr",
         names.STAGE_NUMBER: 6,
         names.STAGE_ATTEMPT: 1,

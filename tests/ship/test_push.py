@@ -7,20 +7,17 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_stageio import StageIO
-from otel_stageio import conventions as names
 from otel_stageio.job import locks
 from otel_stageio.job.layout import JobLayout
-from otel_stageio.journal import reader
 from otel_stageio.ship.delivery import Way
 from otel_stageio.ship.http_wire import HttpWire
 from otel_stageio.ship.push import LOCK, Pushed, push
 from otel_stageio.ship.sources import LOGS, SPANS, Source, sources
 from otel_stageio.ship.wire import Verdict
 from tests.ship.backend import Answers, backend
+from tests.ship.records import arrived, on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,37 +46,10 @@ def pushed(job: JobLayout, server: Answers) -> Pushed:
     """Push all of it to the backend, as a process of its own would."""
     wires = {signal: HttpWire(signal, endpoint=f"{server.url}/v1/{signal}", timeout=2) for signal in (SPANS, LOGS)}
     try:
-        return push(job, TO, {signal: Way(wire) for signal, wire in wires.items()})
+        return push(job, {signal: Way(wire, TO) for signal, wire in wires.items()})
     finally:
         for wire in wires.values():
             wire.close()
-
-
-def arrived(server: Answers) -> list[str]:
-    """What the backend got: names of spans, uids of log records and events."""
-    found = []
-    for path, _, body in server.asked:
-        if path == "/v1/traces":
-            for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                found += [span.span_id.hex() for scope in of_resource.scope_spans for span in scope.spans]
-        else:
-            for logs in ExportLogsServiceRequest.FromString(body).resource_logs:
-                for each in (one for scope in logs.scope_logs for one in scope.log_records):
-                    found += [of.value.string_value for of in each.attributes if of.key == names.LOG_RECORD_UID]
-    return sorted(found)
-
-
-def on_disk(job: JobLayout) -> list[str]:
-    """The same of what the journal's files hold."""
-    found = []
-    for source in sources(job):
-        for name, signal in source.files():
-            path = os.path.join(source.folder, name)
-            if signal == SPANS:
-                found += [span.span_id for span in reader.spans(path)]
-            else:
-                found += [str(each.attributes[names.LOG_RECORD_UID]) for each in reader.log_records(path)]
-    return sorted(found)
 
 
 def test_all_that_is_on_disk_arrives_once(tmp_path: Path, server: Answers) -> None:
@@ -123,7 +93,7 @@ def test_a_signal_that_the_backend_does_not_take_stays(tmp_path: Path, server: A
     job = record(tmp_path)
     wire = HttpWire(SPANS, endpoint=f"{server.url}/v1/traces")
     server.status = 404
-    none = push(job, TO, {SPANS: Way(wire)})
+    none = push(job, {SPANS: Way(wire, TO)})
     wire.close()
     assert (none.complete, len(server.asked), none.stopped[SPANS].verdict) == (True, 1, Verdict.NOT_TAKEN)
     server.status = 200
@@ -135,8 +105,8 @@ def test_each_destination_has_cursors_of_its_own(tmp_path: Path, server: Answers
     job = record(tmp_path, stages=1)
     pushed(job, server)
     server.asked = []
-    ways = {SPANS: Way(HttpWire(SPANS, endpoint=f"{server.url}/v1/traces"))}
-    assert push(job, "http://other:4318", ways).delivered == 2
+    ways = {SPANS: Way(HttpWire(SPANS, endpoint=f"{server.url}/v1/traces"), "http://other:4318")}
+    assert push(job, ways).delivered == 2
 
 
 def test_a_folder_that_another_process_delivers_is_left_to_it(tmp_path: Path, server: Answers) -> None:
@@ -169,10 +139,10 @@ def test_what_was_delivered_is_on_disk_at_once(tmp_path: Path, server: Answers) 
 
     def look(_: Pushed) -> None:
         found = [json.loads(path.read_bytes()) for path in tmp_path.rglob("shipped.json")]
-        known.append(sum(of["delivered"] for each in found for of in each["destinations"][TO].values()))
+        known.append(sum(of["delivered"] for each in found for of in each["destinations"][TO]["files"].values()))
 
     wires = {signal: HttpWire(signal, endpoint=f"{server.url}/v1/{signal}") for signal in (SPANS, LOGS)}
-    push(job, TO, {signal: Way(wire) for signal, wire in wires.items()}, look)
+    push(job, {signal: Way(wire, TO) for signal, wire in wires.items()}, look)
     assert (known, known[-1]) == (sorted(known), len(on_disk(job)))
 
 

@@ -161,3 +161,9 @@ def test_the_clock(monkeypatch):
     time.tzset()
     assert texts == [f"2025-11-27 13:30:0{rest}" for rest in ("1.000", "1.123", "1.999", "2.000", "1.999")]
     assert len(made) == 3
+
+
+def test_times_of_another_place():
+    """A clock with an offset shows the local time there, whatever it is here."""
+    assert logline.LineClock(20_700).text(1_764_246_601_123_000_000) == "2025-11-27 18:15:01.123"
+    assert logline.LineClock(-3600).text(0) == "1969-12-31 23:00:00.000"

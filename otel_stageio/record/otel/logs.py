@@ -23,7 +23,6 @@ from opentelemetry.context import Context
 from otel_stageio import conventions as names
 from otel_stageio import settings as surroundings
 from otel_stageio.errors import attempt
-from otel_stageio.journal import encode
 from otel_stageio.model import Scope
 from otel_stageio.record import exceptions
 from otel_stageio.record.exceptions import said
@@ -31,12 +30,12 @@ from otel_stageio.record.otel import awaiting
 from otel_stageio.record.otel import context as stages
 from otel_stageio.record.otel.span import cleaned, moment
 from otel_stageio.record.values import mapping, plain
+from otel_stageio.views import told as views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import FrameType
 
-    from otel_stageio.model import Value
     from otel_stageio.record.otel.context import StageTrace
 
 #: By which a program has OpenTelemetry make its provider when it is first asked for one.
@@ -112,9 +111,8 @@ def _write(home: StageTrace, told: Emitted, scope: Scope, context: Context) -> N
         attributes = {**exceptions.describe(told.exception), **attributes}
         exceptions.mark(told.exception, exceptions.LOGGED, home.recorder.span_id)
     name = said(told.event_name) if told.event_name else ""
-    body, raised = plain(told.body), _raised(attributes)
-    shown = encode.readable(body) if body is not None else name or raised
-    under = raised if shown != raised else ""
+    body = plain(told.body)
+    shown, exception = views.shown(body, name, attributes)
     if name.startswith(names.OWN):  # it would pass for an event of ours
         attributes[names.OTEL_EVENT_NAME] = name
         name = ""
@@ -129,21 +127,11 @@ def _write(home: StageTrace, told: Emitted, scope: Scope, context: Context) -> N
         message=body,
         shown=shown,
         attributes=attributes,
-        exception=_stack(attributes) or under,
+        exception=exception,
         span_id=_span_id(home, told, context),
         name=name,
         scope=scope,
     )
-
-
-def _raised(attributes: Mapping[str, Value]) -> str:
-    """The exception that a record tells of, as Python ends a traceback."""
-    told = [attributes[name] for name in (names.EXCEPTION_TYPE, names.EXCEPTION_MESSAGE) if attributes.get(name)]
-    return ": ".join(map(said, told))
-
-
-def _stack(attributes: Mapping[str, Value]) -> str:
-    return said(attributes.get(names.EXCEPTION_STACKTRACE) or "").rstrip("\n")
 
 
 def _severity(told: Emitted) -> tuple[int, str]:

@@ -63,6 +63,7 @@ def test_a_called_stage_is_below_its_caller(host: Host, *, hosted: bool):
         names.PARENT_SPAN_ID: f"{0xA2:016x}",
         names.PARENT_REMOTE: True,
         names.TRACE_STATE: "vendor=x",
+        **({names.TRACES_BY_HOST: True} if hosted else {}),
     }
 
 
@@ -85,7 +86,7 @@ def test_with_neither_it_is_a_trace_of_its_own(host: Host, *, hosted: bool):
     """Where nothing is written there is no run: the stage begins a sampled trace."""
     made = placed(ALONE, host if hosted else None)
     assert (made.parent, made.own.is_valid, made.own.trace_flags & 1) == (None, True, 1)
-    assert made.told(None) == {}
+    assert made.told(None) == ({names.TRACES_BY_HOST: True} if hosted else {})
     assert made.own.trace_id != placed(ALONE).own.trace_id
 
 
@@ -112,7 +113,11 @@ def test_a_host_that_begins_a_trace_of_its_own_is_followed(host: Host):
     made = placed(CALLED, host, run())
     assert (made.own.trace_id, made.own.span_id, made.parent) == (0xC1, 0xC2, None)
     told = made.told(run())
-    assert told == {names.RUN_SPAN_ID: f"{0xB2:016x}", names.RUN_TRACE_ID: f"{0xB1:032x}"}
+    assert told == {
+        names.RUN_SPAN_ID: f"{0xB2:016x}",
+        names.RUN_TRACE_ID: f"{0xB1:032x}",
+        names.TRACES_BY_HOST: True,
+    }
 
 
 def test_a_host_without_spans_leaves_it_to_us(host: Host):
@@ -150,7 +155,7 @@ def test_the_hosts_root_span_is_ended_where_it_became_the_runs(host: Host, backe
     (span,) = backend.spans
     assert (span.name, span.parent, span.start_time, span.end_time) == ("tapes", None, 5, 1_000_005)
     assert dict(span.attributes or {}) == runs.attributes(began, "a job")
-    assert entry.ids_of(span.get_span_context()) == ids
+    assert entry.ids_of(span.get_span_context())._replace(by_host=True) == ids
 
 
 def test_a_root_span_that_lost_is_never_exported(host: Host, backend: Backend):
