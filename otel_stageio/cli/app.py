@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from otel_stageio import __version__
-from otel_stageio.cli import output, push, status
+from otel_stageio.cli import output, push, rebuild, status
 from otel_stageio.errors import StageIOError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED: Final = 130
 _HELP: Final = """\
-Look at jobs that otel-stageio recorded, and send their records to OpenTelemetry backends.
+Look at jobs that otel-stageio recorded, send their records to OpenTelemetry backends, and get them back.
 
 \b
 Examples:
@@ -40,7 +40,7 @@ def stageio() -> None:
     """See above."""
 
 
-for verb in (push.command, status.command):
+for verb in (push.command, rebuild.command, status.command):
     stageio.add_command(verb)
 
 
