@@ -27,13 +27,12 @@ def read_job_id(job: JobLayout) -> str | None:
     Raises JobFormatError where a newer major version wrote the folder.
     """
     try:
-        with open(job.job_json, "rb", opener=files.regular) as file:
-            document = json.load(file)
+        document = json.loads(files.small(str(job.job_json)))
         check_format(str(document["format"]), str(job.root))
         return str(document["job_id"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as why:
+    except (ValueError, KeyError, TypeError, RecursionError) as why:
         if isinstance(why, JobFormatError):
             raise
         return None

@@ -69,12 +69,12 @@ def numbers(job: JobLayout) -> list[int]:
 def read(job: JobLayout, number: int) -> Run | None:
     """A run; None where there is none of that number, or its run.json says nothing that we would."""
     try:
-        with open(job.run_dir(number) / RUN_JSON, "rb", opener=files.regular) as file:
-            document = json.load(file)
+        document = json.loads(files.small(str(job.run_dir(number) / RUN_JSON)))
         run = Run(**{key: document.get(key, _OPTIONAL[key]) if key in _OPTIONAL else document[key] for key in _KEYS})
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError, AttributeError):
         return None
-    return run if is_log(run.pipeline_log) else None
+    is_ours = all(type(of) is int for of in (run.run, run.created_unix_nano, run.trace_flags))
+    return run if is_ours and is_log(run.pipeline_log) else None
 
 
 def is_log(path: object) -> bool:

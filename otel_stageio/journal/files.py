@@ -125,6 +125,15 @@ def regular(path: str, flags: int) -> int:
     raise FileNotFoundError(errno.ENOENT, "it is no file", path)
 
 
+def small(path: str, most: int = 1 << 20) -> bytes:
+    """What is in a file of ours that is never large. Raises ValueError where this one is, OSError as `open`."""
+    with open(path, "rb", opener=regular) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{path} has more than {most:,} bytes")
+    return data
+
+
 def _beside(path: str) -> str:
     """A name in the same folder that no other process, host or container comes upon."""
     return os.path.join(os.path.dirname(path), f".{os.urandom(6).hex()}.tmp")

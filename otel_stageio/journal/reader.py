@@ -8,7 +8,7 @@ start of a line of its signal: a torn line with a whole one glued to it costs it
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from otel_stageio.journal import decode, files
 from otel_stageio.journal.encode import LOGS_PREFIX, SPANS_PREFIX
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from otel_stageio.model import Line
 
+#: Bytes of a line that is looked at: far more than we write into one.
+_LONGEST = 64 << 20
 _PREFIXES = (LOGS_PREFIX.encode(), SPANS_PREFIX.encode())
 
 
@@ -43,13 +45,26 @@ def pieces(path: str, *, start: int = 0, live: bool = False, only: bytes = b"") 
     with file:
         file.seek(start)
         end = start
-        for raw in file:
+        while raw := file.readline(_LONGEST):
             end += len(raw)
+            if len(raw) == _LONGEST:
+                end += _skipped(file, raw)
+                yield Piece(lines=(), end=end, broken=True)
+                continue
             if not raw.endswith(b"\n") and live:
                 return
             text = raw.strip()
             if text and only in text:
                 yield _piece(text, end)
+
+
+def _skipped(file: BinaryIO, raw: bytes) -> int:
+    """Go to the end of a line that nobody of ours wrote; how many bytes that took."""
+    skipped = 0
+    while raw and not raw.endswith(b"\n"):
+        raw = file.readline(_LONGEST)
+        skipped += len(raw)
+    return skipped
 
 
 def _piece(raw: bytes, end: int) -> Piece:

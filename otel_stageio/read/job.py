@@ -202,11 +202,19 @@ def open_jobs(root: str | os.PathLike[str]) -> list[Job]:
 
     Raises JobFormatError as `open_job`, NotADirectoryError and FileNotFoundError where `root` is no folder.
     """
+    return [Job(folder) for folder in job_folders(root)]
+
+
+def is_job(folder: str) -> bool:
+    """Whether the folder itself says that it is a job, whatever of it can be read."""
+    return os.path.lexists(JobLayout(Path(folder)).job_json)
+
+
+def job_folders(root: str | os.PathLike[str]) -> Iterator[str]:
+    """Where those are, without opening any. Raises OSError where `root` is no folder that can be read."""
     os.listdir(root)
-    found = []
     for folder, below, _ in os.walk(root):
-        if JobLayout(Path(folder)).job_json.exists():
-            found.append(Job(folder))
+        if is_job(folder):
+            yield folder
             below.clear()
         below[:] = sorted(name for name in below if not name.startswith("."))
-    return found

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio.journal import reader
+from otel_stageio.model import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_stageio.model import Line
+    from otel_stageio.model import Line, LogRecord
 
 #: Bytes of lines in a batch; as protobuf they are fewer. gRPC refuses messages over 4 MiB, some proxies over 2.
 MOST_BYTES: Final = 2 * 1024 * 1024
@@ -52,6 +53,21 @@ def batches(
         end = piece.end
     if end > begin:
         yield Batch(tuple(lines), end, broken)
+
+
+def sendable(batch: Batch, least: int) -> Batch:
+    """Without its log records of a severity below `least`, which stay on disk; events are sent whatever theirs is."""
+    if not least:
+        return batch
+    kept = [
+        line._replace(records=tuple(each for each in line.records if _is_sent(each, least)))  # type: ignore[arg-type] # of one kind, as before
+        for line in batch.lines
+    ]
+    return batch._replace(lines=tuple(line for line in kept if line.records))
+
+
+def _is_sent(record: LogRecord | Span, least: int) -> bool:
+    return isinstance(record, Span) or bool(record.event_name) or not 0 < record.severity_number < least
 
 
 def halves(batch: Batch) -> tuple[tuple[Line, ...], tuple[Line, ...]]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SHIPPED: Final = "shipped.json"
 _FORMAT: Final = 1
+#: More than it ever has, with the reasons of all that was refused.
+_MOST_BYTES: Final = 64 << 20
 #: By so many bytes a file is known again: it is appended to, so they stay.
 _BEGINNING: Final = 1_000
 
@@ -72,8 +74,7 @@ def load(folder: str) -> dict[str, Delivered]:
     where shipped.json is there and cannot be read.
     """
     try:
-        with open(os.path.join(folder, SHIPPED), "rb", opener=files.regular) as file:
-            document = json.load(file)
+        document = json.loads(files.small(os.path.join(folder, SHIPPED), _MOST_BYTES))
         return {str(to): _delivered(of) for to, of in document["destinations"].items()}
     except FileNotFoundError:
         return {}

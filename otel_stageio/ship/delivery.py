@@ -10,9 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from otel_stageio.model import Span
 from otel_stageio.ship import cursor as cursors
-from otel_stageio.ship.batches import MOST_BYTES, MOST_RECORDS, Batch, batches, halves
+from otel_stageio.ship.batches import MOST_BYTES, MOST_RECORDS, Batch, batches, halves, sendable
 from otel_stageio.ship.cursor import Cursor, Refused
 from otel_stageio.ship.quiet import quietly
 from otel_stageio.ship.shown import Writers
@@ -21,7 +20,7 @@ from otel_stageio.ship.wire import Answer, Verdict, Wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_stageio.model import Line, LogRecord
+    from otel_stageio.model import Line
 
 #: So many records refused one by one, and none taken yet, are the backend's fault: the rest is not tried.
 _PATIENCE: Final = 8
@@ -32,6 +31,11 @@ class Outcome(NamedTuple):
 
     cursor: Cursor
     stopped: Answer | None = None
+    #: Lines of the last batch that could not be read, and records of it that are below the level that is sent.
+    broken: int = 0
+    kept: int = 0
+    #: What was said of those of its records that the destination did not take.
+    why: tuple[str, ...] = ()
 
 
 class _Sifted(NamedTuple):
@@ -40,6 +44,8 @@ class _Sifted(NamedTuple):
     delivered: int = 0
     rejected: int = 0
     refused: tuple[str, ...] = ()
+    #: What was said of the rejected ones.
+    rejected_why: tuple[str, ...] = ()
     stopped: Answer | None = None
 
     def plus(self, more: _Sifted) -> _Sifted:
@@ -48,6 +54,7 @@ class _Sifted(NamedTuple):
             delivered=self.delivered + more.delivered,
             rejected=self.rejected + more.rejected,
             refused=self.refused + more.refused,
+            rejected_why=self.rejected_why + more.rejected_why,
             stopped=more.stopped,
         )
 
@@ -79,7 +86,8 @@ class Way:
         """
         now = cursors.standing(path, known)
         for batch in self._cut(path, now.offset, live=live):
-            sifted = self._sift(self._sendable(batch))
+            sent = sendable(batch, self._least)
+            sifted = self._sift(sent)
             if sifted.refused and not self._takes:
                 sifted = _Sifted(stopped=_takes_none(sifted.refused[0]))
             if sifted.stopped is not None:
@@ -92,7 +100,12 @@ class Way:
                 rejected=now.rejected + sifted.rejected,
                 refused=(*now.refused, *(Refused(batch.end, why) for why in sifted.refused)),
             )
-            yield Outcome(now)
+            yield Outcome(
+                now,
+                broken=batch.broken,
+                kept=batch.records - sent.records,
+                why=(*sifted.refused, *sifted.rejected_why),
+            )
 
     def show(self, line: Line) -> Answer:
         """Send a line that is in no file."""
@@ -106,24 +119,14 @@ class Way:
         """Give the connection back."""
         self._wire.close()
 
-    def _is_sent(self, record: LogRecord | Span) -> bool:
-        if isinstance(record, Span) or record.event_name:
-            return True
-        return not 0 < record.severity_number < self._least
-
-    def _sendable(self, batch: Batch) -> Batch:
-        if not self._least:
-            return batch
-        kept = [line._replace(records=tuple(filter(self._is_sent, line.records))) for line in batch.lines]  # type: ignore[arg-type] # of one kind, as before
-        return batch._replace(lines=tuple(line for line in kept if line.records))
-
     def _sift(self, batch: Batch) -> _Sifted:
         if not batch.records:
             return _Sifted()
         answer = self._send(batch.lines)
         if answer.verdict is Verdict.DELIVERED:
             self._takes = True
-            return _Sifted(delivered=batch.records - answer.rejected, rejected=answer.rejected)
+            said = (answer.why,) if answer.rejected else ()
+            return _Sifted(delivered=batch.records - answer.rejected, rejected=answer.rejected, rejected_why=said)
         if answer.verdict is not Verdict.REFUSED:
             return _Sifted(stopped=answer)
         if batch.records == 1:
@@ -140,4 +143,4 @@ class Way:
 
 
 def _takes_none(why: str) -> Answer:
-    return Answer(Verdict.LATER, f"takes none of what it was sent: {why}")
+    return Answer(Verdict.LATER, f"takes none of what it was sent: {why}", passing=False)

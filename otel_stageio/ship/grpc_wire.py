@@ -34,13 +34,14 @@ with settings.lent("GRPC_VERBOSITY", "NONE"):
     from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
+#: Those that say something of who sends and nothing of what is sent: no record is to blame.
+_SENDER: Final = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _LATER: Final = frozenset(
     {
+        *_SENDER,
         # Those that OTLP calls retryable; RESOURCE_EXHAUSTED is one only with a RetryInfo.
         *(grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED),
         *(grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DATA_LOSS),
-        # Those that say something of who sends and nothing of what is sent: no record is to blame.
-        *(grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED),
     }
 )
 #: Whoever sends waits between two batches as they see fit. gRPC's own wait before it connects again, up to two minutes,
@@ -92,7 +93,7 @@ class _Stub:
         """Send one request; see the class."""
         if unfit := ", ".join(name for name, of in metadata if not _fit(name, of)):
             # gRPC would call it INTERNAL, as if the backend had. Values are credentials, and stay unsaid.
-            self._answer = Answer(Verdict.LATER, f"gRPC cannot send these headers: {unfit}")
+            self._answer = Answer(Verdict.LATER, f"gRPC cannot send these headers: {unfit}", passing=False)
             return
         try:
             response = self._generated.Export(request, metadata=metadata, timeout=timeout)
@@ -119,7 +120,8 @@ def _judged(why: Any) -> Answer:
         if wait is None and "CLIENT:" not in details:  # that is of an answer too large for this side
             return Answer(Verdict.REFUSED, f"too large: {said}")
         return Answer(Verdict.LATER, said, wait=wait)
-    return Answer(Verdict.LATER if code in _LATER else Verdict.REFUSED, said, wait=wait)
+    verdict = Verdict.LATER if code in _LATER else Verdict.REFUSED
+    return Answer(verdict, said, wait=wait, passing=code not in _SENDER)
 
 
 def _wait(trailing: Any) -> float | None:

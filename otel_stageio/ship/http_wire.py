@@ -33,14 +33,20 @@ if TYPE_CHECKING:
 
 #: Of a response only so much is read; what a service answers is a few hundred bytes.
 MOST_OF_A_RESPONSE: Final = 65_536
+#: Those that say something of who sends and nothing of what is sent: no record is to blame.
+_SENDER: Final = frozenset(
+    {
+        *(HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN),
+        HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+    }
+)
 _LATER: Final = frozenset(
     {
+        *_SENDER,
         # The four that OTLP calls retryable.
         *(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY),
         *(HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT),
-        # Those that say something of who sends and nothing of what is sent: no record is to blame.
-        *(HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN),
-        *(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.REQUEST_TIMEOUT),
+        HTTPStatus.REQUEST_TIMEOUT,
     }
 )
 _NOT_TAKEN: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
@@ -75,16 +81,19 @@ class HttpWire:
         if status in _NOT_TAKEN:
             return Answer(Verdict.NOT_TAKEN, said)
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return Answer(Verdict.LATER, f"{said} to {came.headers.get('location', 'nowhere')}: no OTLP endpoint")
+            where = came.headers.get("location", "nowhere")
+            return Answer(Verdict.LATER, f"{said} to {where}: no OTLP endpoint", passing=False)
         if status in _LATER:
-            return Answer(Verdict.LATER, said, wait=seconds(came.headers.get("retry-after")))
+            wait = seconds(came.headers.get("retry-after"))
+            return Answer(Verdict.LATER, said, wait=wait, passing=status not in _SENDER)
         return Answer(Verdict.REFUSED, said)
 
     def _acknowledged(self, kind: str, body: bytes) -> Answer:
         response = _read(self._response(), kind, body)
         if response is None:
             shown = kind or "no content type"
-            return Answer(Verdict.LATER, f"answered with {shown} where OTLP was expected: a login page or a proxy's?")
+            why = f"answered with {shown} where OTLP was expected: a login page or a proxy's?"
+            return Answer(Verdict.LATER, why, passing=False)
         return rejected(response.partial_success)
 
     def close(self) -> None:

@@ -27,6 +27,13 @@ _TRUSTED: Final = 30.0
 _AT_MOST: Final = 1.0
 
 
+def pause(tries: int, wait: float) -> float:
+    """Seconds until the next try after so many that failed: `wait` at least, which the destination asked for."""
+    doubled = min(_BACKOFF * 2.0 ** min(tries - 1, 10), _LONGEST)
+    # Not all processes of a pipeline at the same moment.
+    return max(doubled * (0.8 + 0.4 * os.urandom(1)[0] / 255), wait)
+
+
 class Line:
     """One signal's line to its destination, through good and bad times. One thread uses it; others may look."""
 
@@ -98,10 +105,7 @@ class Line:
         """Try again later: after `wait` seconds where the destination named them."""
         self.why = why
         self._tries += 1
-        pause = min(_BACKOFF * 2.0 ** min(self._tries - 1, 10), _LONGEST)
-        # Not all processes of a pipeline at the same moment.
-        pause *= 0.8 + 0.4 * os.urandom(1)[0] / 255
-        self._due = time.monotonic() + max(pause, min(wait or 0.0, 10 * _LONGEST))
+        self._due = time.monotonic() + pause(self._tries, min(wait or 0.0, 10 * _LONGEST))
 
     def patience(self, now: float, least: float) -> float:
         """Seconds that an answer may take, asked at `now`: longer where they came lately, and were slow."""

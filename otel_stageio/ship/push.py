@@ -5,6 +5,7 @@ One process at a time delivers a folder, live or later: it holds shipped.lock, w
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,22 +19,63 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from otel_stageio.job.layout import JobLayout
-    from otel_stageio.ship.delivery import Way
+    from otel_stageio.ship.delivery import Outcome, Way
     from otel_stageio.ship.sources import Source
 
 LOCK: Final = "shipped.lock"
+#: So many reasons are kept to be told.
+_REASONS: Final = 5
+
+
+class Tally(NamedTuple):
+    """What became of the records of a signal."""
+
+    delivered: int = 0
+    rejected: int = 0
+    refused: int = 0
+    #: Records below the level that is sent.
+    kept: int = 0
+    #: Lines that could not be read.
+    broken: int = 0
+    #: What the destination said of those that it did not take, each once, the first few.
+    why: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> int:
+        """How many lines of the files are behind the cursors by now."""
+        return self.delivered + self.rejected + self.refused + self.kept + self.broken
+
+    def plus(self, more: Tally) -> Tally:
+        """Both together."""
+        return Tally(
+            delivered=self.delivered + more.delivered,
+            rejected=self.rejected + more.rejected,
+            refused=self.refused + more.refused,
+            kept=self.kept + more.kept,
+            broken=self.broken + more.broken,
+            why=tuple(dict.fromkeys(self.why + more.why))[:_REASONS],
+        )
 
 
 class Pushed(NamedTuple):
     """What became of a job's files at their destinations."""
 
-    delivered: int = 0
-    rejected: int = 0
-    refused: int = 0
+    #: By signal.
+    tallies: Mapping[str, Tally] = {}
     #: By signal, why the rest of it was not sent.
     stopped: Mapping[str, Answer] = {}
     #: Folders that another process is delivering.
     taken: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> Tally:
+        """What became of the records of all signals."""
+        return functools.reduce(Tally.plus, self.tallies.values(), Tally())
+
+    @property
+    def delivered(self) -> int:
+        """How many records were delivered."""
+        return self.total.delivered
 
     @property
     def complete(self) -> bool:
@@ -102,8 +144,10 @@ def _push_files(source: Source, ways: Mapping[str, Way], pushed: Pushed, told: C
         if way is None or signal in pushed.stopped:
             continue
         mine = known.get(way.to, Delivered())
-        before = mine.files.get(name, Cursor())
-        for now, stopped in way.deliver(os.path.join(source.folder, name), before, live=source.live):
+        path = os.path.join(source.folder, name)
+        before = cursor.standing(path, mine.files.get(name, Cursor()))
+        for outcome in way.deliver(path, before, live=source.live):
+            now, stopped = outcome.cursor, outcome.stopped
             if stopped is not None:
                 pushed = pushed._replace(stopped={**pushed.stopped, signal: stopped})
                 if stopped.verdict is Verdict.NOT_TAKEN:
@@ -112,17 +156,20 @@ def _push_files(source: Source, ways: Mapping[str, Way], pushed: Pushed, told: C
             taken = {each: why for each, why in mine.not_taken.items() if each != signal}
             mine = Delivered({**mine.files, name: now}, taken)
             keep(way.to, mine)
-            pushed = _counted(pushed, before, now)
+            pushed = _counted(pushed, signal, before, outcome)
             before = now
             told(pushed)
     return pushed
 
 
-def _counted(pushed: Pushed, before: Cursor, now: Cursor) -> Pushed:
-    if now.offset <= before.offset:  # of another file, which starts anew
-        before = Cursor()
-    return pushed._replace(
-        delivered=pushed.delivered + now.delivered - before.delivered,
-        rejected=pushed.rejected + now.rejected - before.rejected,
-        refused=pushed.refused + len(now.refused) - len(before.refused),
+def _counted(pushed: Pushed, signal: str, before: Cursor, outcome: Outcome) -> Pushed:
+    now = outcome.cursor
+    batch = Tally(
+        delivered=now.delivered - before.delivered,
+        rejected=now.rejected - before.rejected,
+        refused=len(now.refused) - len(before.refused),
+        kept=outcome.kept,
+        broken=outcome.broken,
+        why=outcome.why,
     )
+    return pushed._replace(tallies={**pushed.tallies, signal: pushed.tallies.get(signal, Tally()).plus(batch)})

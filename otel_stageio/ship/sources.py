@@ -53,15 +53,16 @@ class Source(NamedTuple):
 def sources(job: JobLayout, choice: Choice = Choice()) -> Iterator[Source]:  # noqa: B008 - never changed
     """The runs of a job, then the attempts of its stages, each in the order of their numbers.
 
-    A stage folder that cannot be read is passed over. Raises OSError where the job folder cannot be read.
+    A stage folder that cannot be read is passed over, and so is one that is a link: whoever planted it would choose
+    where shipped.json is written. Raises OSError where the job folder cannot be read.
     """
     for number in runs.numbers(job):
         source = of_run(job, number, choice)
-        if source is not None:
+        if source is not None and not os.path.islink(source.folder):
             yield source
     for stage in stages(job):
         with contextlib.suppress(OSError):
-            yield from _attempts(stage, choice)
+            yield from (source for source in _attempts(stage, choice) if not os.path.islink(source.folder))
 
 
 def stages(job: JobLayout) -> list[StageLayout]:

@@ -1,4 +1,7 @@
-"""What waits to be delivered: counted by lines, without decoding them, since each line of ours is one record."""
+"""How a job stands at its destinations: what they have, and what waits.
+
+Mostly counted by lines, without decoding them, since each line of ours is one record.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio.journal import files
 from otel_stageio.ship import cursor
+from otel_stageio.ship.batches import batches, sendable
 from otel_stageio.ship.cursor import Cursor, Delivered
+from otel_stageio.ship.sources import LOGS, SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,7 +23,7 @@ _CHUNK: Final = 1 << 20
 
 
 class Standing(NamedTuple):
-    """How a folder's records of one signal stand at a destination."""
+    """How the records of one signal, a folder's or a whole job's, stand at a destination."""
 
     folder: str
     signal: str
@@ -32,26 +37,66 @@ class Standing(NamedTuple):
     not_taken: str = ""
 
 
-def standings(source: Source, to: Mapping[str, str]) -> Iterable[Standing]:
-    """How the folder stands, for each signal at its destination. Raises OSError where a file cannot be read."""
+def standings(source: Source, to: Mapping[str, str], least: int = 0) -> Iterable[Standing]:
+    """How the folder stands, for each signal at its destination. Raises OSError where a file cannot be read.
+
+    Log records of a severity below `least` do not wait; to know them takes decoding.
+    """
     known = cursor.load(source.folder)
     for signal, where in to.items():
         mine = known.get(where, Delivered())
         found = Standing(source.folder, signal, where, not_taken=mine.not_taken.get(signal, ""))
         for name, of in source.files():
             if of == signal:
-                found = _plus(found, os.path.join(source.folder, name), mine.files.get(name, Cursor()))
+                found = _plus(found, os.path.join(source.folder, name), mine.files.get(name, Cursor()), least)
         yield found._replace(waiting=0) if found.not_taken else found
 
 
-def _plus(found: Standing, path: str, known: Cursor) -> Standing:
+def _plus(found: Standing, path: str, known: Cursor, least: int) -> Standing:
     now = cursor.standing(path, known)
     return found._replace(
         delivered=found.delivered + now.delivered,
         rejected=found.rejected + now.rejected,
         refused=found.refused + len(now.refused),
-        waiting=found.waiting + lines(path, now.offset),
+        waiting=found.waiting + _behind(path, now.offset, least if found.signal == LOGS else 0),
     )
+
+
+def _behind(path: str, start: int, least: int) -> int:
+    return sum(sendable(batch, least).records for batch in batches(path, start)) if least else lines(path, start)
+
+
+def of_job(sources: Iterable[Source], to: Mapping[str, str], least: int = 0) -> dict[str, Standing]:
+    """How all the folders together stand, by signal. Raises OSError where a file cannot be read.
+
+    What a destination said it does not take in one folder, it does not take in the others either.
+    """
+    found = {signal: Standing("", signal, where) for signal, where in to.items()}
+    for source in sources:
+        for each in standings(source, to, least):
+            known = found[each.signal]
+            found[each.signal] = known._replace(
+                delivered=known.delivered + each.delivered,
+                rejected=known.rejected + each.rejected,
+                refused=known.refused + each.refused,
+                waiting=known.waiting + each.waiting,
+                not_taken=known.not_taken or each.not_taken,
+            )
+    return {signal: of._replace(waiting=0) if of.not_taken else of for signal, of in found.items()}
+
+
+def destinations(sources: Iterable[Source]) -> dict[str, set[str]]:
+    """Where something of a job went or was meant to go, each with its signals. Raises OSError.
+
+    Where nothing says which signals were meant, all are.
+    """
+    found: dict[str, set[str]] = {}
+    for source in sources:
+        signals = dict(source.files())
+        for to, of in cursor.load(source.folder).items():
+            sent = {signals[name] for name in of.files if name in signals}
+            found.setdefault(to, set()).update(sent, of.not_taken)
+    return {to: signals & set(SIGNALS) or set(SIGNALS) for to, signals in sorted(found.items())}
 
 
 def lines(path: str, start: int) -> int:

@@ -36,6 +36,8 @@ class Answer(NamedTuple):
     wait: float | None = None
     #: How many records of a delivered batch it rejected for good.
     rejected: int = 0
+    #: Of LATER: whether it may be over in a moment. What answers in the place of a backend mostly stays.
+    passing: bool = True
 
 
 def rejected(partial: Any) -> Answer:

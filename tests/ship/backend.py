@@ -27,6 +27,9 @@ class Answers:
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/x-protobuf"})
     body: bytes = b""
+    #: Other statuses: of these paths, and before all others, each once.
+    paths: dict[str, int] = field(default_factory=dict)
+    first: list[int] = field(default_factory=list)
     #: Instead of all that: this, as it is, byte by byte.
     drip: bytes = b""
     asked: list[Request] = field(default_factory=list)
@@ -53,7 +56,8 @@ def backend(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Answer
                         self.wfile.write(bytes([byte]))
                         time.sleep(0.05)
                     return
-            self.send_response(answers.status)
+            status = answers.first.pop(0) if answers.first else answers.paths.get(self.path, answers.status)
+            self.send_response(status)
             for name, of in answers.headers.items():
                 self.send_header(name, of)
             self.send_header("Content-Length", str(len(answers.body)))

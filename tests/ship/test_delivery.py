@@ -88,7 +88,7 @@ def test_those_to_blame_are_found_and_the_rest_is_taken_once(
     offending = {str(each) for each in bad if each < number}
     path = written(tmp_path_factory.mktemp("delivery") / "logs.jsonl", ["first", *names])
     wire = Told(lambda batch: REFUSED if offending.intersection(batch) else DELIVERED)
-    *_, (known, _) = Way(wire, TO, most_records=most).deliver(path, Cursor())
+    *_, (known, *_) = Way(wire, TO, most_records=most).deliver(path, Cursor())
     assert wire.taken == ["first", *(name for name in names if name not in offending)]
     assert known.delivered == number + 1 - len(offending)
     assert [each.why for each in known.refused] == ["HTTP 400"] * len(offending)
@@ -98,7 +98,7 @@ def test_a_backend_that_takes_nothing_blames_nobody(tmp_path: Path) -> None:
     """Where every record is refused and none was ever taken, all wait, and few are tried one by one."""
     path = written(tmp_path / "logs.jsonl", [str(each) for each in range(2_000)])
     wire = Told(lambda _: REFUSED)
-    ((cursor, stopped),) = Way(wire, TO).deliver(path, Cursor())
+    ((cursor, stopped, *_),) = Way(wire, TO).deliver(path, Cursor())
     assert (cursor, stopped and stopped.verdict, "HTTP 400" in (stopped.why if stopped else "")) == (
         Cursor(),
         Verdict.LATER,
@@ -111,9 +111,9 @@ def test_one_record_alone_is_not_to_blame_before_the_backend_took_another(tmp_pa
     """A refused record waits where nothing was taken yet, and is set aside where something was."""
     bad, good = written(tmp_path / "a.jsonl", ["bad"]), written(tmp_path / "b.jsonl", ["good"])
     way = Way(Told(lambda batch: REFUSED if "bad" in batch else DELIVERED), TO)
-    ((waits, _),) = way.deliver(bad, Cursor())
+    ((waits, *_),) = way.deliver(bad, Cursor())
     list(way.deliver(good, Cursor()))
-    ((set_aside, stopped),) = way.deliver(bad, Cursor())
+    ((set_aside, stopped, *_),) = way.deliver(bad, Cursor())
     assert (waits, stopped) == (Cursor(), None)
     assert set_aside.refused == (Refused(Path(bad).stat().st_size, "HTTP 400"),)
 
@@ -121,7 +121,7 @@ def test_one_record_alone_is_not_to_blame_before_the_backend_took_another(tmp_pa
 def test_rejected_records_of_a_delivered_batch_are_counted(tmp_path: Path) -> None:
     """A partial success moves the cursor: those records will not be taken later either."""
     path = written(tmp_path / "logs.jsonl", "abc")
-    ((cursor, _),) = Way(Told(lambda _: Answer(Verdict.DELIVERED, "too old", rejected=2)), TO).deliver(path, Cursor())
+    ((cursor, *_),) = Way(Told(lambda _: Answer(Verdict.DELIVERED, "too old", rejected=2)), TO).deliver(path, Cursor())
     assert (cursor.delivered, cursor.rejected, cursor.offset) == (1, 2, Path(path).stat().st_size)
 
 
@@ -130,7 +130,7 @@ def test_an_outage_in_the_middle_repeats_no_batch_that_was_acknowledged(tmp_path
     path = written(tmp_path / "logs.jsonl", "abcdef")
     down = [False, True, False, False]
     wire = Told(lambda _: LATER if down.pop(0) else DELIVERED)
-    *_, (cursor, stopped) = Way(wire, TO, most_records=2).deliver(path, Cursor())
+    *_, (cursor, stopped, *_) = Way(wire, TO, most_records=2).deliver(path, Cursor())
     assert stopped == LATER
     list(Way(wire, TO).deliver(path, cursor))
     assert wire.taken == list("abcdef")
@@ -140,7 +140,7 @@ def test_a_file_that_was_replaced_is_sent_from_its_start(tmp_path: Path) -> None
     """A cursor of another file, or past the end, does not make records vanish."""
     path = written(tmp_path / "logs.jsonl", "abc")
     wire = Told(lambda _: DELIVERED)
-    ((cursor, _),) = Way(wire, TO).deliver(path, Cursor())
+    ((cursor, *_),) = Way(wire, TO).deliver(path, Cursor())
     written(tmp_path / "logs.jsonl", "xyz")
     list(Way(wire, TO).deliver(path, cursor))
     written(tmp_path / "logs.jsonl", "a")

@@ -39,11 +39,12 @@ class Situation(NamedTuple):
     verdict: Verdict
     #: Seconds that it asks for.
     wait: float | None = None
+    passing: bool = True
 
     @property
     def answer(self) -> Answer:
         """What is made of it, without the reason."""
-        return Answer(self.verdict, wait=self.wait)
+        return Answer(self.verdict, wait=self.wait, passing=self.passing)
 
 
 SITUATIONS: Mapping[str, Situation] = {
@@ -51,8 +52,8 @@ SITUATIONS: Mapping[str, Situation] = {
     "is busy for so long": Situation(503, Code.UNAVAILABLE, Verdict.LATER, wait=3),
     "is busy": Situation(503, Code.UNAVAILABLE, Verdict.LATER),
     "waits for another in vain": Situation(504, Code.DEADLINE_EXCEEDED, Verdict.LATER),
-    "does not know who sends": Situation(401, Code.UNAUTHENTICATED, Verdict.LATER),
-    "does not let them": Situation(403, Code.PERMISSION_DENIED, Verdict.LATER),
+    "does not know who sends": Situation(401, Code.UNAUTHENTICATED, Verdict.LATER, passing=False),
+    "does not let them": Situation(403, Code.PERMISSION_DENIED, Verdict.LATER, passing=False),
     "does not take the signal": Situation(404, Code.UNIMPLEMENTED, Verdict.NOT_TAKEN),
     "finds a record wrong": Situation(400, Code.INVALID_ARGUMENT, Verdict.REFUSED),
     "finds it too large": Situation(413, Code.RESOURCE_EXHAUSTED, Verdict.REFUSED),

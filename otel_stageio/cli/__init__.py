@@ -1,0 +1,1 @@
+"""The `stageio` command, with a module for each verb."""
