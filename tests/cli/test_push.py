@@ -160,7 +160,7 @@ def test_a_backend_that_is_busy_is_tried_again(stageio: Command, job: Path, serv
     """What was put off is sent in the same push, without a repeat."""
     server.first = [503, 429, 503, 503]
     ran = stageio("push", job, "--endpoint", server.url)
-    assert (ran.code, ran.err) == (0, "stageio: HTTP 503 Service Unavailable: trying again\n")
+    assert (ran.code, ran.err) == (0, f"stageio: {server.url}: HTTP 503 Service Unavailable: trying again\n")
     server.asked = server.asked[4:]
     assert arrived(server) == on_disk(JobLayout(job))
 

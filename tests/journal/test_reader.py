@@ -190,3 +190,16 @@ def test_no_whole_line_is_lost(pieces):
     """In any mixture of whole lines, torn ones and garbage, all whole lines and nothing else are read, in order."""
     path = write(b"".join(data for data, _ in pieces))
     assert bodies(path) == [body for _, body in pieces if body is not None]
+
+
+def test_a_line_that_never_ends_is_passed_over(monkeypatch):
+    """A line longer than any that we write is not kept in memory: it is one broken line, and the rest is read."""
+    monkeypatch.setattr(reader, "_LONGEST", 1_000)
+    path = write(b"x" * 2_500 + b"\n" + line("one") + b"y" * 1_200)
+    begins, ends = 2_501, 2_501 + len(line("one"))
+    assert [(piece.end, piece.broken) for piece in reader.pieces(path)] == [
+        (begins, True),
+        (ends, False),
+        (ends + 1_200, True),
+    ]
+    assert bodies(path) == ["one"]
