@@ -203,3 +203,34 @@ def test_a_line_that_never_ends_is_passed_over(monkeypatch):
         (ends + 1_200, True),
     ]
     assert bodies(path) == ["one"]
+
+
+SCOPE = '"scope":{"name":"s"}'
+RESOURCE = '"resource":{"attributes":[{"key":"writer","value":{"intValue":"<writer>"}}]}'
+#: Lines as somebody may write them: ours, and in other orders; <records> and <writer> are filled in.
+SHAPES = (
+    f'{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[<records>],{SCOPE}}}],{RESOURCE}}}]}}',
+    f'{{"resourceLogs":[{{{RESOURCE},"scopeLogs":[{{"logRecords":[<records>],{SCOPE}}}]}}]}}',
+    f'{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[<records>],{SCOPE}}}]}}]}}',
+    f'{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[<records>]}}],{RESOURCE}}}]}}',
+)
+RECORDS = (
+    '{"timeUnixNano":"1"}',
+    '{"timeUnixNano":"2"},{"timeUnixNano":"3"}',
+    "",
+    '{"timeUnixNano":"4"}],"scope":{"x":[',
+)
+
+
+@unhurried
+@given(
+    st.lists(st.tuples(st.sampled_from(SHAPES), st.sampled_from(RECORDS), st.sampled_from("12")), max_size=12),
+)
+def test_each_line_is_by_its_own_writer(told):
+    """What is remembered of a writer is nobody else's: read together, lines say what each says in a file of its own."""
+    lines = [
+        f"{shape.replace('<records>', records).replace('<writer>', writer)}\n".encode()
+        for shape, records, writer in told
+    ]
+    alone = [piece.lines for each in lines for piece in reader.pieces(write(each, "one.jsonl"))]
+    assert [piece.lines for piece in reader.pieces(write(b"".join(lines), "all.jsonl"))] == alone
