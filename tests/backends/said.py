@@ -11,14 +11,16 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.job.layout import JobLayout
 from otel_stageio.journal import decode
 from otel_stageio.model import LogRecord, Resource, Scope, Span
 from otel_stageio.ship.sources import sources
-from tests.backends.programs import Collector, Jaeger, ask
+from tests.backends.programs import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from otel_stageio.job.layout import JobLayout
+    from tests.backends.programs import Collector, Jaeger
 
 #: Where records lie in OTLP/JSON, by signal: resources, scopes, records.
 _PLACES = (("resourceSpans", "scopeSpans", "spans"), ("resourceLogs", "scopeLogs", "logRecords"))

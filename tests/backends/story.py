@@ -1,8 +1,8 @@
-"""One job with all that a job can have; its folder is the argument. The last stage is killed, and with it this program:
-by itself, or with the argument "stay" by whoever started it.
+"""One job with all that a job can have: its folder and the number of files are the arguments.
 
 Success, failure, a retry, a skip, steps, spans of a library, two thousand files, text in many scripts, values that do
-not fit in a line.
+not fit in a line. The last stage is killed, and with it this program: by itself, or with the argument "stay" by
+whoever started it.
 """
 
 from __future__ import annotations
