@@ -13,7 +13,6 @@ import pytest
 
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.ship import cursor
-from otel_stageio.ship.push import Pushed
 from otel_stageio.ship.sources import sources
 from tests.backends import weather
 from tests.backends.programs import Collector
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from otel_stageio.ship.push import Pushed
     from tests.backends.plugin import StartBackend
 
 #: Logs for so many seconds.
