@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from otel_stageio import conventions as names
 from otel_stageio.journal import reader
 from otel_stageio.model import Span
 
@@ -29,6 +30,12 @@ class Batch(NamedTuple):
     def records(self) -> int:
         """How many records they hold."""
         return sum(len(line.records) for line in self.lines)
+
+    @property
+    def only(self) -> str:
+        """What tells its only record from others: a span's id, a log record's uid; "" where it has none."""
+        (record,) = (record for line in self.lines for record in line.records)
+        return record.span_id if isinstance(record, Span) else str(record.attributes.get(names.LOG_RECORD_UID, ""))
 
 
 def batches(

@@ -30,9 +30,9 @@ _BEGINNING: Final = 1_000
 
 
 class Refused(NamedTuple):
-    """A record that a backend refused by itself: where its line ends in the file, and what the backend said."""
+    """A record that a backend refused by itself: its `log.record.uid` or span id, and what the backend said."""
 
-    end: int
+    record: str
     why: str
 
 
@@ -47,6 +47,8 @@ class Cursor(NamedTuple):
     #: Records that the backend took the batch of and rejected all the same.
     rejected: int = 0
     refused: tuple[Refused, ...] = ()
+    #: What it said of the last that it rejected.
+    rejected_why: str = ""
 
 
 class Delivered(NamedTuple):
@@ -114,7 +116,8 @@ def _cursor(of: Mapping[str, Any]) -> Cursor:
         beginning=of["beginning"],
         delivered=_count(of["delivered"]),
         rejected=_count(of["rejected"]),
-        refused=tuple(Refused(_count(each["end"]), str(each["why"])) for each in of["refused"]),
+        rejected_why=str(of.get("rejected_why", "")),
+        refused=tuple(Refused(str(each["record"]), str(each["why"])) for each in of["refused"]),
     )
 
 

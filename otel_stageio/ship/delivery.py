@@ -43,7 +43,7 @@ class _Sifted(NamedTuple):
 
     delivered: int = 0
     rejected: int = 0
-    refused: tuple[str, ...] = ()
+    refused: tuple[Refused, ...] = ()
     #: What was said of the rejected ones.
     rejected_why: tuple[str, ...] = ()
     stopped: Answer | None = None
@@ -89,7 +89,7 @@ class Way:
             sent = sendable(batch, self._least)
             sifted = self._sift(sent)
             if sifted.refused and not self._takes:
-                sifted = _Sifted(stopped=_takes_none(sifted.refused[0]))
+                sifted = _Sifted(stopped=_takes_none(sifted.refused[0].why))
             if sifted.stopped is not None:
                 yield Outcome(now, sifted.stopped)
                 return
@@ -98,13 +98,14 @@ class Way:
                 beginning=cursors.beginning(path, batch.end),
                 delivered=now.delivered + sifted.delivered,
                 rejected=now.rejected + sifted.rejected,
-                refused=(*now.refused, *(Refused(batch.end, why) for why in sifted.refused)),
+                rejected_why=(now.rejected_why, *sifted.rejected_why)[-1],
+                refused=(*now.refused, *sifted.refused),
             )
             yield Outcome(
                 now,
                 broken=batch.broken,
                 kept=batch.records - sent.records,
-                why=(*sifted.refused, *sifted.rejected_why),
+                why=(*(each.why for each in sifted.refused), *sifted.rejected_why),
             )
 
     def show(self, line: Line) -> Answer:
@@ -132,7 +133,7 @@ class Way:
         if batch.records == 1:
             self._blamed += 1
             if self._takes or self._blamed < _PATIENCE:
-                return _Sifted(refused=(answer.why,))
+                return _Sifted(refused=(Refused(batch.only, answer.why),))
             return _Sifted(stopped=_takes_none(answer.why))
         made = _Sifted()
         for lines in halves(batch):

@@ -1,7 +1,8 @@
-"""One job with all that a job can have; its folder is the argument. The last stage is killed, and with it this program.
+"""One job with all that a job can have: its folder and the number of files are the arguments.
 
 Success, failure, a retry, a skip, steps, spans of a library, two thousand files, text in many scripts, values that do
-not fit in a line.
+not fit in a line. The last stage is killed, and with it this program: by itself, or with the argument "stay" by
+whoever started it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from opentelemetry import trace
@@ -19,7 +21,7 @@ HOSTILE = "naïve 音声 🎧 \u202ertl \x1b[31m \ud800 'quote' \"double\" \\ \t
 LARGE = "0123456789abcdef" * 19_200
 
 
-def main(job: str, files: int) -> None:
+def main(job: str, files: int, *stay: str) -> None:
     """Run the stages in their order."""
     ingest(job, files)
     failing(job)
@@ -27,7 +29,7 @@ def main(job: str, files: int) -> None:
         io.get_stage_logger().info("second try")
     StageIO("diarise", job, stage_number=3).finalize(status="skipped", reason="one speaker")
     large(job)
-    killed(job)
+    killed(job, stay=bool(stay))
 
 
 def ingest(job: str, files: int) -> None:
@@ -73,13 +75,15 @@ def large(job: str) -> None:
         io.get_stage_logger().error("%s", LARGE)
 
 
-def killed(job: str) -> None:
+def killed(job: str, *, stay: bool) -> None:
     """No word at the end."""
     io = StageIO("upload", job, stage_number=5)
-    io.get_stage_logger().info("on the way")
     with io.step("send"):
+        io.get_stage_logger().info("on the way")
+        while stay:
+            time.sleep(60)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

@@ -32,6 +32,8 @@ class Answers:
     first: list[int] = field(default_factory=list)
     #: Instead of all that: this, as it is, byte by byte.
     drip: bytes = b""
+    #: What has this in it is refused.
+    poison: bytes = b""
     asked: list[Request] = field(default_factory=list)
     url: str = ""
 
@@ -57,7 +59,7 @@ def backend(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Answer
                         time.sleep(0.05)
                     return
             status = answers.first.pop(0) if answers.first else answers.paths.get(self.path, answers.status)
-            self.send_response(status)
+            self.send_response(400 if answers.poison and answers.poison in body else status)
             for name, of in answers.headers.items():
                 self.send_header(name, of)
             self.send_header("Content-Length", str(len(answers.body)))

@@ -32,6 +32,8 @@ class GrpcAnswers:
     details: str = ""
     trailing: Metadata = ()
     partial: dict[str, Any] | None = None
+    #: What has this in it is refused.
+    poison: bytes = b""
     #: Seconds before the answer.
     after: float = 0
     asked: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
@@ -42,6 +44,8 @@ class GrpcAnswers:
         self.asked.append((request, dict(context.invocation_metadata())))
         time.sleep(self.after)
         context.set_trailing_metadata(self.trailing)
+        if self.poison and self.poison in request.SerializeToString():
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "poison")
         if self.code is not grpc.StatusCode.OK:
             context.abort(self.code, self.details)
         return response(partial_success=self.partial)
@@ -57,9 +61,11 @@ def retry_info(seconds: float) -> Metadata:
 
 
 @contextmanager
-def grpc_backend(tls: grpc.ServerCredentials | None = None, port: int = 0) -> Iterator[GrpcAnswers]:
+def grpc_backend(
+    tls: grpc.ServerCredentials | None = None, port: int = 0, answers: GrpcAnswers | None = None
+) -> Iterator[GrpcAnswers]:
     """Serve until the end of the block."""
-    answers = GrpcAnswers()
+    answers = answers or GrpcAnswers()
 
     class Traces(traces.TraceServiceServicer):
         def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - as the service has it

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KNOWN = {
     "http://localhost:4318": Delivered(
-        {"logs.jsonl": Cursor(10, 99, 3, 1, (Refused(5, "HTTP 400"),))}, {"traces": "HTTP 404"}
+        {"logs.jsonl": Cursor(10, 99, 3, 1, (Refused("w-5", "HTTP 400"),), "too old")}, {"traces": "HTTP 404"}
     )
 }
 
@@ -84,4 +84,4 @@ def test_nothing_secret_is_written(tmp_path: Path) -> None:
     save(str(tmp_path), KNOWN)
     document = json.loads((tmp_path / SHIPPED).read_bytes())
     of = document["destinations"]["http://localhost:4318"]["files"]["logs.jsonl"]
-    assert of["refused"] == [{"end": 5, "why": "HTTP 400"}]
+    assert of["refused"] == [{"record": "w-5", "why": "HTTP 400"}]

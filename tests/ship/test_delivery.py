@@ -115,7 +115,7 @@ def test_one_record_alone_is_not_to_blame_before_the_backend_took_another(tmp_pa
     list(way.deliver(good, Cursor()))
     ((set_aside, stopped, *_),) = way.deliver(bad, Cursor())
     assert (waits, stopped) == (Cursor(), None)
-    assert set_aside.refused == (Refused(Path(bad).stat().st_size, "HTTP 400"),)
+    assert set_aside.refused == (Refused("w-1", "HTTP 400"),)
 
 
 def test_rejected_records_of_a_delivered_batch_are_counted(tmp_path: Path) -> None:
