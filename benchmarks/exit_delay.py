@@ -45,13 +45,14 @@ socket.getaddrinfo = lambda *_, **__: time.sleep(30)
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How often each process runs, and whether those that last are among them."""
+    """How often each process runs, with how many of the backends, and whether those that last are among them."""
 
     rounds: int
+    cases: int = 99
     lasting: bool = True
 
 
-AMOUNTS: Final = {"tiny": Amount(1, lasting=False), "small": Amount(5), "full": Amount(11)}
+AMOUNTS: Final = {"tiny": Amount(1, cases=2, lasting=False), "small": Amount(5), "full": Amount(11)}
 
 
 class _Case(NamedTuple):
@@ -71,7 +72,7 @@ def run(size: Size, folder: str, tell: Tell) -> list[Result]:
     names.mkdir()
     (names / "sitecustomize.py").write_text(_SLOW_NAMES, encoding="utf-8")
     with contextlib.ExitStack() as stack:
-        cases = [each for each in _cases(stack, names) if amount.lasting or not each.lasts]
+        cases = [each for each in _cases(stack, names) if amount.lasting or not each.lasts][: amount.cases]
         steps = Steps(tell, len(cases) * (amount.rounds + 1))
         return [_measured(case, here, amount.rounds, steps) for case in cases]
 

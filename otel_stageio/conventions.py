@@ -153,6 +153,9 @@ ERRORS_COUNT: Final = "stageio.errors.count"
 LOGS_COUNT: Final = "stageio.logs.{level}.count"
 EVENTS_LEFT_OUT: Final = "stageio.events.left_out"
 
+#: What only marks carry: spans of a microsecond that show in a backend how a stage stands, and are in no file.
+MARK: Final = "stageio.mark"
+
 #: The name that a log record has as an event of the span, which is where Jaeger shows it.
 LOG_EVENT: Final = "log"
 

@@ -40,12 +40,8 @@ def traces(path: str) -> Iterator[str]:
 
 
 def is_stage(record: object) -> bool:
-    """Whether a record is a stage's span: not the one that only shows that the stage is running."""
-    return (
-        isinstance(record, Span)
-        and names.STAGE_NAME in record.attributes
-        and record.attributes.get(names.STATUS) != names.RUNNING
-    )
+    """Whether a record is a stage's span: not a mark of it."""
+    return isinstance(record, Span) and names.STAGE_NAME in record.attributes and names.MARK not in record.attributes
 
 
 def _raw(path: str) -> Iterator[bytes]:

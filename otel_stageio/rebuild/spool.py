@@ -102,7 +102,7 @@ class Spool:
     def _fits(record: LogRecord | Span) -> bool:
         last = record.end_time_unix_nano if isinstance(record, Span) else record.time_unix_nano
         first = record.start_time_unix_nano if isinstance(record, Span) else last
-        marker = isinstance(record, Span) and record.attributes.get(names.STATUS) == names.RUNNING
+        marker = isinstance(record, Span) and names.MARK in record.attributes
         return max(first, last) <= _MOST and not (marker and names.STAGE_NAME in record.attributes)
 
     def _put_span(self, span: Span, by: tuple[str, str], ours: bool, end: str) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio.ship import cursor as cursors
+from otel_stageio.ship import markers
 from otel_stageio.ship.batches import MOST_BYTES, MOST_RECORDS, Batch, batches, halves, sendable
 from otel_stageio.ship.cursor import Cursor, Refused
 from otel_stageio.ship.quiet import quietly
@@ -114,7 +115,7 @@ class Way:
 
     def _send(self, lines: tuple[Line, ...]) -> Answer:
         with quietly():
-            return self._wire.send(list(self._writers.shown(lines)))
+            return self._wire.send(list(self._writers.shown((*lines, *markers.of_ends(lines)))))
 
     def close(self) -> None:
         """Give the connection back."""

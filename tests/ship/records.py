@@ -48,8 +48,8 @@ def uids(server: Answers) -> list[str]:
 
 
 def is_marker(span: Span) -> bool:
-    """Whether it is one that shows a running stage."""
-    return any(of.key == names.STATUS and of.value.string_value == names.RUNNING for of in span.attributes)
+    """Whether it is one that shows how a stage stands."""
+    return any(of.key == names.MARK for of in span.attributes)
 
 
 def arrived(server: Answers) -> list[str]:
