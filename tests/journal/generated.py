@@ -1,4 +1,4 @@
-"""Records by the thousand, from a seed: where Hypothesis, which also finds the smallest that fails, would be too slow."""
+"""Records by the thousand, from a seed: Hypothesis, which also finds the smallest that fails, would be too slow."""
 
 from __future__ import annotations
 
