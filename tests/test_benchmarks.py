@@ -24,7 +24,11 @@ def entry(*results: Result, date: str = "2025-11-27 13:30 UTC") -> book.Entry:
     return book.Entry(machine={"processor": "two cores", "load": "0.1"}, date=date, size="tiny", results=results)
 
 
-@pytest.mark.parametrize("row", ROWS)
+#: The official exporter that is measured beside ours is fed by the names that it has by now.
+NEWEST = {"delivery": pytest.mark.oracle}
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, marks=NEWEST.get(row, ())) for row in ROWS])
 def test_row_runs_at_a_tiny_size(row: str, tmp_path: Path):
     """A row ends with finite results, at least one against a budget, told of every step, and leaves nothing behind."""
     told: list[tuple[int, int]] = []

@@ -85,7 +85,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for row in cells:
         made.add_row(*map(_cell, row))
     # Into a file or a pipe: no line is folded for a width that nobody has.
-    Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(made, end="\n\n")
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    console.print(made)
+    console.print()
 
 
 def _cell(of: object) -> Text:

@@ -9,6 +9,7 @@ from otel_stageio.cli import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 
 class Progress:
@@ -28,6 +29,15 @@ class Progress:
         if why != self._waiting:
             self._waiting = why
             output.trouble(f"{why}: trying again")
+
+
+def busy(doing: str) -> AbstractContextManager[object]:
+    """Show that something is done whose end cannot be told."""
+    if not output.is_terminal():
+        return contextlib.nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False).status(doing)
 
 
 @contextlib.contextmanager

@@ -39,9 +39,11 @@ Exit codes:
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 def command(files: tuple[str, ...], into: str, *, as_json: bool) -> int:
     """See above."""
+    from otel_stageio.cli.progress import busy
     from otel_stageio.rebuild.jobs import rebuild
 
-    made = rebuild(files, into)
+    with busy(f"reading {output.counted(len(files), 'file')}"):
+        made = rebuild(files, into)
     complete = not (made.missing or made.broken)
     if as_json:
         output.document(

@@ -47,13 +47,14 @@ class Rounds:
             if self.passed > passed:
                 tries, passed, sign = 0, self.passed, time.monotonic()
             tries += 1
-            rest = pause(tries, max(answer.wait or 0.0 for answer in away))
+            rest = pause(tries, max(answer.wait or 0.0 for answer in away.values()))
             if time.monotonic() + rest > sign + patience:
                 return
-            waits(away[0].why)
+            signal, answer = next(iter(away.items()))
+            waits(f"{self._ways[signal].to}: {answer.why}")
             time.sleep(rest)
 
-    def _round(self, moved: Callable[[int], None]) -> list[Answer]:
+    def _round(self, moved: Callable[[int], None]) -> dict[str, Answer]:
         """Try what is left, a destination that is away at one job not at the next; gives what may pass soon."""
         away: dict[str, Answer] = {}
         for job, left in list(self._left.items()):
@@ -69,7 +70,7 @@ class Rounds:
             waits = self.pushed[job].waits
             away |= {signal: waits[signal] for signal in ways if signal in waits}
             self._left[job] = tuple(signal for signal in left if signal in waits)
-        return [answer for answer in away.values() if answer.passing]
+        return {signal: answer for signal, answer in away.items() if answer.passing}
 
     def _tell(
         self,

@@ -56,11 +56,13 @@ def write_ends(stage: StageLayout) -> list[int]:
     return dead
 
 
-def write_end_before(stage: StageLayout, attempt: int) -> None:
+def write_end_before(stage: StageLayout, attempt: int) -> bool:
     """The same for the attempt before one whose owner calls this: he holds the lock. Raises OSError."""
     before = [number for number in stage.attempts() if number < attempt]
     if before and _is_dead(stage, before[-1], newest=False, locked=True):
         _Attempt(stage, before[-1]).end(0, with_manifest=False)
+        return True
+    return False
 
 
 def _dead(stage: StageLayout, *, locked: bool = False) -> list[int]:

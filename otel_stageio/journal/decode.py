@@ -39,6 +39,14 @@ def lines(tree: object) -> list[Line]:
     raise ValueError("neither logs nor spans")
 
 
+def record(tree: object, *, span: bool) -> LogRecord | Span:
+    """Decode the JSON value of one record. Raises ValueError where it is none."""
+    try:
+        return _span(_is(tree, dict)) if span else _log_record(_is(tree, dict))
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as why:
+        raise ValueError(f"not OTLP/JSON: {type(why).__name__} {why}") from why
+
+
 def _lines(resources: list[_Json] | None, scopes: str, records: str, decode: Any) -> Iterator[Line]:
     for of_resource in resources or ():
         resource = Resource(attributes=_attributes(of_resource.get("resource") or {}))

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 LOGS_PREFIX: Final = '{"resourceLogs":['
 SPANS_PREFIX: Final = '{"resourceSpans":['
 
-_LOGS_HEAD: Final = LOGS_PREFIX + '{"scopeLogs":[{"logRecords":['
-_SPANS_HEAD: Final = SPANS_PREFIX + '{"scopeSpans":[{"spans":['
+#: What a line of ours begins with, before its record.
+LOGS_HEAD: Final = LOGS_PREFIX + '{"scopeLogs":[{"logRecords":['
+SPANS_HEAD: Final = SPANS_PREFIX + '{"scopeSpans":[{"spans":['
 
 
 def value(of: Value) -> str:
@@ -76,12 +77,12 @@ def tail(scope: Scope, resource: Resource) -> str:
 
 def log_line(record: LogRecord, end: str) -> bytes:
     """One line of a logs file: the record, then `end` as `tail` made it."""
-    return f"{_LOGS_HEAD}{log_record(record)}{end}".encode("ascii")
+    return f"{LOGS_HEAD}{log_record(record)}{end}".encode("ascii")
 
 
 def span_line(span_: Span, end: str) -> bytes:
     """One line of a traces file."""
-    return f"{_SPANS_HEAD}{span(span_)}{end}".encode("ascii")
+    return f"{SPANS_HEAD}{span(span_)}{end}".encode("ascii")
 
 
 def plain_log(severity: int, level: str) -> tuple[str, str]:
@@ -91,7 +92,7 @@ def plain_log(severity: int, level: str) -> tuple[str, str]:
     attributes that `plain_attributes` was given and, last, ``log.record.uid``.
     """
     return (
-        f'{_LOGS_HEAD}{{"timeUnixNano":"',
+        f'{LOGS_HEAD}{{"timeUnixNano":"',
         f'","severityNumber":{severity},"severityText":{_text(level)},"body":{{"stringValue":',
     )
 
@@ -108,7 +109,7 @@ def plain_event(name: str, severity: int, level: str) -> tuple[str, str]:
     has, as its last attribute, ``log.record.uid``.
     """
     return (
-        f'{_LOGS_HEAD}{{"timeUnixNano":"',
+        f'{LOGS_HEAD}{{"timeUnixNano":"',
         f'","severityNumber":{severity},"severityText":{_text(level)},"eventName":{_text(name)},"body":{{}},"attributes":[',
     )
 

@@ -11,17 +11,22 @@ import json
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from otel_stageio.journal import decode, files
-from otel_stageio.journal.encode import LOGS_PREFIX, SPANS_PREFIX
-from otel_stageio.model import LogRecord, Span
+from otel_stageio.journal.encode import LOGS_HEAD, LOGS_PREFIX, SPANS_HEAD, SPANS_PREFIX
+from otel_stageio.model import Line, LogRecord, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_stageio.model import Line
+    from otel_stageio.model import Resource, Scope
 
 #: Bytes of a line that is looked at: far more than we write into one.
 _LONGEST = 64 << 20
 _PREFIXES = (LOGS_PREFIX.encode(), SPANS_PREFIX.encode())
+#: What a line of ours begins with, and what its end, the same for all lines of a writer, begins with.
+_HEADS = ((LOGS_HEAD.encode(), False), (SPANS_HEAD.encode(), True))
+_TAIL = b'],"scope":{'
+#: How many writers of a file are remembered.
+_WRITERS = 64
 
 
 class Piece(NamedTuple):
@@ -42,6 +47,7 @@ def pieces(path: str, *, start: int = 0, live: bool = False, only: bytes = b"") 
         file = open(path, "rb", opener=files.regular)  # noqa: SIM115 - closed by the with below; opened here for its own except
     except FileNotFoundError:
         return
+    decoder = _Decoder()
     with file:
         file.seek(start)
         end = start
@@ -55,7 +61,7 @@ def pieces(path: str, *, start: int = 0, live: bool = False, only: bytes = b"") 
                 return
             text = raw.strip()
             if text and only in text:
-                yield _piece(text, end)
+                yield _piece(text, end, decoder)
 
 
 def _skipped(file: BinaryIO, raw: bytes) -> int:
@@ -67,25 +73,49 @@ def _skipped(file: BinaryIO, raw: bytes) -> int:
     return skipped
 
 
-def _piece(raw: bytes, end: int) -> Piece:
-    whole = _decode(raw)
+def _piece(raw: bytes, end: int, decoder: _Decoder) -> Piece:
+    whole = decoder.lines(raw)
     if whole is not None:
         return Piece(lines=whole, end=end)
     for prefix in _PREFIXES:
         at = raw.rfind(prefix)
         while at > 0:
-            rest = _decode(raw[at:])
+            rest = decoder.lines(raw[at:])
             if rest is not None:
                 return Piece(lines=rest, end=end, broken=True)
             at = raw.rfind(prefix, 0, at)
     return Piece(lines=(), end=end, broken=True)
 
 
-def _decode(raw: bytes) -> tuple[Line, ...] | None:
-    try:
-        return tuple(decode.lines(json.loads(raw)))
-    except (ValueError, RecursionError):
-        return None
+class _Decoder:
+    """Decodes the lines of one file: scope and resource of a writer, which end each of its lines, once."""
+
+    def __init__(self) -> None:
+        self._writers: dict[bytes, tuple[Scope, Resource]] = {}
+
+    def lines(self, raw: bytes) -> tuple[Line, ...] | None:
+        """What a line holds; None where it cannot be read."""
+        head, span = next(((head, span) for head, span in _HEADS if raw.startswith(head)), (b"", False))
+        # Of a line that begins otherwise, somebody's who orders it otherwise, the end says less.
+        end = raw.rfind(_TAIL) if head else -1
+        writer = self._writers.get(raw[end:]) if end > 0 else None
+        try:
+            known = None if writer is None else self._of(raw[len(head) : end], span, *writer)
+            found = tuple(decode.lines(json.loads(raw))) if known is None else (known,)
+        except (ValueError, RecursionError):
+            return None
+        if end > 0 and writer is None and len(found) == 1 and len(self._writers) < _WRITERS:
+            self._writers[raw[end:]] = found[0].scope, found[0].resource
+        return found
+
+    @staticmethod
+    def _of(record: bytes, span: bool, scope: Scope, resource: Resource) -> Line | None:
+        """A line of one record by a writer that is known; None where it is anything else."""
+        try:
+            tree = json.loads(record)
+        except ValueError:  # several records, or none
+            return None
+        return Line((decode.record(tree, span=span),), scope, resource)  # type: ignore[arg-type] # of one kind
 
 
 def log_records(path: str, *, live: bool = False) -> Iterator[LogRecord]:

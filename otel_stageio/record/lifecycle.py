@@ -213,13 +213,15 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         """Write the ends of attempts whose process died, and deliver what earlier stages could not: in the thread."""
         job = self._opened.job
         if job is not None:
+            found = False
             with self._troubled("cannot write the end of a dead attempt"):
                 stage = StageLayout(job, self._opened.layout.number, self._opened.layout.name)
                 if self._opened.attempt > 1 and self._opened.lock is not None:
-                    recovery.write_end_before(stage, self._opened.attempt)
+                    found = recovery.write_end_before(stage, self._opened.attempt)
                 for each in recovery.write_all_ends(_stages(job, self._dead)):
+                    found = True
                     registry.update(job, each.folder.name)
-            self._sending.take_along()
+            self._sending.take_along(again=found)
 
     def _update_job(self) -> None:
         job = self._opened.job

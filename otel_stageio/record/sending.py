@@ -59,10 +59,10 @@ class Sending:
         exits.at_last(_last_calls)
         _before_threads_end()
 
-    def take_along(self) -> None:
-        """Have delivered, too, what earlier stages of the job could not."""
+    def take_along(self, *, again: bool) -> None:
+        """Have delivered, too, what earlier stages of the job could not; `again` where there is news of them."""
         if self._courier is not None and self._opened.job is not None:
-            self._courier.take_along(self._opened.job)
+            self._courier.take_along(self._opened.job, again=again)
 
     def end(self) -> None:
         """The stage has ended; what is left of it goes out meanwhile, and when the process ends."""

@@ -18,7 +18,7 @@ from otel_stageio.errors import guard
 from otel_stageio.ship import backlog, markers, ways
 from otel_stageio.ship.lines import Line
 from otel_stageio.ship.push import Pushed, intend, push_folder
-from otel_stageio.ship.sources import SPANS, of_attempt, of_run
+from otel_stageio.ship.sources import FILES, SPANS, of_attempt, of_run
 from otel_stageio.ship.waiting import standings
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _PAUSE: Final = 1.0
 _SILENCE: Final = 0.25
 _MOST: Final = 1.9
 _TICK: Final = 0.005
+#: Seconds for which a stage that has ended is still looked at.
+_AFTERWARDS: Final = 10.0
 
 
 class Left(NamedTuple):
@@ -54,16 +56,19 @@ class _Folder:
         self.path = path
         self.source = source
         self.opened = time.monotonic()
-        self.ended = ended
+        #: When its stage ended, by the monotonic clock.
+        self.ended = self.opened if ended else None
         #: Whether the backend was told that the stage runs.
         self.shown = ended
         self._settled: tuple[int, ...] | None = None
 
     def sizes(self) -> tuple[int, ...]:
         """How long its files are."""
-        source = self.source()
-        names = [os.path.join(self.path, name) for name, _ in source.files()] if source else []
-        return tuple(os.stat(name).st_size for name in names)
+        return tuple(_size(f"{self.path}/{name}") for name in FILES)
+
+    def quiet(self, now: float) -> bool:
+        """Whether nothing is to be expected of it: what comes all the same goes out when the process ends."""
+        return self._settled is not None and self.ended is not None and now - self.ended > _AFTERWARDS
 
     def settle(self, sizes: tuple[int, ...]) -> None:
         """All of it was delivered when its files were that long."""
@@ -72,6 +77,13 @@ class _Folder:
     def grown(self) -> bool:
         """Whether something was written since."""
         return self._settled is None or self._settled != self.sizes()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 class Courier:
@@ -84,6 +96,7 @@ class Courier:
             name: Line(signal, partial(ways.way, name, export)) for name, signal in ways.signals(export).items()
         }
         self._folders: dict[str, _Folder] = {}
+        self._known_jobs: set[str] = set()
         self._asked: list[JobLayout] = []
         self._behind: list[JobLayout] = []
         # A bare lock that is held until there is news: see `record.background`.
@@ -107,15 +120,20 @@ class Courier:
                 self._thread.start()
         self._wake()
 
-    def take_along(self, job: JobLayout) -> None:
-        """Deliver what earlier stages of the job could not, after what this process records."""
-        self._asked.append(job)
+    def take_along(self, job: JobLayout, *, again: bool = False) -> None:
+        """Deliver what earlier stages of the job could not, after what this process records.
+
+        Once for a job, unless `again`: what this process records in it is delivered anyway.
+        """
+        if again or str(job.root) not in self._known_jobs:
+            self._known_jobs.add(str(job.root))
+            self._asked.append(job)
 
     def end(self, folder: str) -> None:
         """The stage has ended."""
         known = self._folders.get(folder)
         if known is not None:
-            known.ended = known.shown = True
+            known.ended, known.shown = time.monotonic(), True
             known.source = partial(of_attempt, folder)
         self._wake()
 
@@ -159,12 +177,9 @@ class Courier:
         return list(found.values())
 
     def _grown(self) -> list[_Folder]:
-        found = []
-        for folder in list(self._folders.values()):
-            with contextlib.suppress(OSError):
-                if folder.grown():
-                    found.append(folder)
-        return found
+        now = time.monotonic()
+        there = [folder for folder in list(self._folders.values()) if self._ending or not folder.quiet(now)]
+        return [folder for folder in there if folder.grown()]
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # it was released before: there is news already

@@ -142,16 +142,24 @@ class Writers:
     def __init__(self) -> None:
         """Begin with none."""
         self._known: dict[str, Said] = {}
+        # The lines of a file are mostly of one writer, and share what they say of him.
+        self._last: tuple[Resource, Scope, Said, Said] | None = None
 
     def shown(self, lines: Iterable[Line]) -> Iterator[ShownSpan | ShownLogRecord]:
         """Every record of these lines."""
         for line in lines:
-            resource, scope = self._resource(line.resource), self._scope(line.scope)
+            resource, scope = self._said(line.resource, line.scope)
             for record in line.records:
                 if isinstance(record, Span):
                     yield ShownSpan(record, resource, scope)
                 else:
                     yield ShownLogRecord(record, resource, scope)
+
+    def _said(self, resource: Resource, scope: Scope) -> tuple[Said, Said]:
+        last = self._last
+        if last is None or last[0] is not resource or last[1] is not scope:
+            last = self._last = resource, scope, self._resource(resource), self._scope(scope)
+        return last[2], last[3]
 
     def _resource(self, of: Resource) -> Said:
         return self._known.setdefault(f"resource {encode.pairs(of.attributes)}", Said(of.attributes))

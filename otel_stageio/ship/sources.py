@@ -20,6 +20,7 @@ LOGS: Final = "logs"
 SIGNALS: Final = (SPANS, LOGS)
 #: The signal of each file. Spans first: they are few, and what a person looks for.
 _FILES: Final = ((TRACES, SPANS), (EVENTS, LOGS), (LOG_RECORDS, LOGS))
+FILES: Final = tuple(name for name, _ in _FILES)
 _SAMPLED: Final = 1
 
 

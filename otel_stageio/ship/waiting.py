@@ -88,15 +88,15 @@ def of_job(sources: Iterable[Source], to: Mapping[str, str], least: int = 0) -> 
 def destinations(sources: Iterable[Source]) -> dict[str, set[str]]:
     """Where something of a job went or was meant to go, each with its signals. Raises OSError.
 
-    Where nothing says which signals were meant, all are.
+    Where a folder does not say which of its signals were meant, all are.
     """
     found: dict[str, set[str]] = {}
     for source in sources:
         signals = dict(source.files())
         for to, of in cursor.load(source.folder).items():
             sent = {signals[name] for name in of.files if name in signals}
-            found.setdefault(to, set()).update(sent, of.not_taken)
-    return {to: signals & set(SIGNALS) or set(SIGNALS) for to, signals in sorted(found.items())}
+            found.setdefault(to, set()).update(sent | set(of.not_taken) or signals.values())
+    return {to: signals & set(SIGNALS) for to, signals in sorted(found.items())}
 
 
 def lines(path: str, start: int) -> int:

@@ -51,7 +51,7 @@ def run_pytest(tmp_path: Path):
             env={**os.environ, "PYTHONPATH": str(REPO), "XDG_CACHE_HOME": str(tmp_path), **(environment or {})},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
             check=False,
         )
 

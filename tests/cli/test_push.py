@@ -160,7 +160,7 @@ def test_a_backend_that_is_busy_is_tried_again(stageio: Command, job: Path, serv
     """What was put off is sent in the same push, without a repeat."""
     server.first = [503, 429, 503, 503]
     ran = stageio("push", job, "--endpoint", server.url)
-    assert (ran.code, ran.err) == (0, "stageio: HTTP 503 Service Unavailable: trying again\n")
+    assert (ran.code, ran.err) == (0, f"stageio: {server.url}: HTTP 503 Service Unavailable: trying again\n")
     server.asked = server.asked[4:]
     assert arrived(server) == on_disk(JobLayout(job))
 
@@ -482,4 +482,35 @@ def test_interrupted_and_gone_on(tmp_path: Path, server: Answers) -> None:
     ran = subprocess.run(command, env=clean_environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     server.asked += taken
+    assert arrived(server) == on_disk(JobLayout(tmp_path / "out"))
+
+
+LIVE = """
+import sys
+from otel_stageio import StageIO
+with StageIO("asr", "out", stage_number=1) as io:
+    for number in range(200):
+        io.get_stage_logger().info("record %d", number)
+    print("logged", flush=True)
+    sys.stdin.readline()
+    io.get_stage_logger().info("the last one")
+"""
+
+
+def test_beside_a_live_stage(stageio: Command, tmp_path: Path, server: Answers) -> None:
+    """While a stage delivers what it records, pushes of its job leave that to it: all arrives, and nothing twice."""
+    stage = subprocess.Popen(
+        [sys.executable, "-c", LIVE],
+        env=clean_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url}),
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert stage.stdout is not None
+    assert stage.stdout.readline() == b"logged\n"
+    during = [stageio("push", "out", "--endpoint", server.url) for _ in range(5)]
+    stage.communicate(b"\n", timeout=30)
+    after = stageio("push", "out", "--endpoint", server.url)
+    assert ({each.code for each in during} <= {0, 1}, after.code, after.err) == (True, 0, "")
     assert arrived(server) == on_disk(JobLayout(tmp_path / "out"))

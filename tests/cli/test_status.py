@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from otel_stageio import StageIO, open_job
+from otel_stageio.ship import push
 from tests.cli.conftest import record
 from tests.conftest import clean_environment
 
@@ -116,6 +117,15 @@ def test_only_signals_that_went_there(stageio: Command, job: Path, server: Answe
     """A destination that got spans only is not said to wait for logs."""
     stageio("push", job, "--endpoint", server.url, "--signal", "traces")
     assert [each[0] for each in deliveries(stageio, job)] == ["traces"]
+
+
+def test_signals_that_were_meant_to_go_there(stageio: Command, job: Path, server: Answers) -> None:
+    """Where a stage noted a destination and got no further, both signals wait, though the run's span is there."""
+    stageio("push", job, "--endpoint", server.url, "--signal", "traces")
+    for each in job.glob("*/.stageio/001"):
+        (each / "shipped.json").unlink()
+        push.intend(str(each), {server.url})
+    assert [each[:4] for each in deliveries(stageio, job)] == [("traces", server.url, 1, 2), ("logs", server.url, 0, 6)]
 
 
 def test_refused_records_stay_told(stageio: Command, job: Path, server: Answers) -> None:

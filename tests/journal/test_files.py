@@ -522,3 +522,15 @@ def test_replace_by_takes_content_in_pieces(tmp_path):
         files.replace_by(str(path), broken())
     assert path.read_bytes() == b"one\ntwo\n"
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
+
+
+def test_small_files_have_a_limit(tmp_path: Path):
+    """A file that somebody made absurdly large is not read into memory; what is none is as one that is missing."""
+    path = tmp_path / "job.json"
+    path.write_bytes(b"12345")
+    assert files.small(str(path), most=5) == b"12345"
+    with pytest.raises(ValueError, match="has more than 4 bytes"):
+        files.small(str(path), most=4)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError):
+        files.small(str(tmp_path / "pipe"))

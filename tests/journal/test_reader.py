@@ -190,3 +190,47 @@ def test_no_whole_line_is_lost(pieces):
     """In any mixture of whole lines, torn ones and garbage, all whole lines and nothing else are read, in order."""
     path = write(b"".join(data for data, _ in pieces))
     assert bodies(path) == [body for _, body in pieces if body is not None]
+
+
+def test_a_line_that_never_ends_is_passed_over(monkeypatch):
+    """A line longer than any that we write is not kept in memory: it is one broken line, and the rest is read."""
+    monkeypatch.setattr(reader, "_LONGEST", 1_000)
+    path = write(b"x" * 2_500 + b"\n" + line("one") + b"y" * 1_200)
+    begins, ends = 2_501, 2_501 + len(line("one"))
+    assert [(piece.end, piece.broken) for piece in reader.pieces(path)] == [
+        (begins, True),
+        (ends, False),
+        (ends + 1_200, True),
+    ]
+    assert bodies(path) == ["one"]
+
+
+SCOPE = '"scope":{"name":"s"}'
+RESOURCE = '"resource":{"attributes":[{"key":"writer","value":{"intValue":"<writer>"}}]}'
+#: Lines as somebody may write them: ours, and in other orders; <records> and <writer> are filled in.
+SHAPES = (
+    f'{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[<records>],{SCOPE}}}],{RESOURCE}}}]}}',
+    f'{{"resourceLogs":[{{{RESOURCE},"scopeLogs":[{{"logRecords":[<records>],{SCOPE}}}]}}]}}',
+    f'{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[<records>],{SCOPE}}}]}}]}}',
+    f'{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[<records>]}}],{RESOURCE}}}]}}',
+)
+RECORDS = (
+    '{"timeUnixNano":"1"}',
+    '{"timeUnixNano":"2"},{"timeUnixNano":"3"}',
+    "",
+    '{"timeUnixNano":"4"}],"scope":{"x":[',
+)
+
+
+@unhurried
+@given(
+    st.lists(st.tuples(st.sampled_from(SHAPES), st.sampled_from(RECORDS), st.sampled_from("12")), max_size=12),
+)
+def test_each_line_is_by_its_own_writer(told):
+    """What is remembered of a writer is nobody else's: read together, lines say what each says in a file of its own."""
+    lines = [
+        f"{shape.replace('<records>', records).replace('<writer>', writer)}\n".encode()
+        for shape, records, writer in told
+    ]
+    alone = [piece.lines for each in lines for piece in reader.pieces(write(each, "one.jsonl"))]
+    assert [piece.lines for piece in reader.pieces(write(b"".join(lines), "all.jsonl"))] == alone
