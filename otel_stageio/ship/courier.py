@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from functools import partial
@@ -35,6 +36,8 @@ _PAUSE: Final = 1.0
 _SILENCE: Final = 0.25
 _MOST: Final = 1.9
 _TICK: Final = 0.005
+#: Python 3.12 lets no thread begin once the main module has ended, and so lets the exporters not be loaded any more.
+_LOADS_EARLY: Final = sys.version_info[:2] == (3, 12)
 #: Seconds for which a stage that has ended is still looked at.
 _AFTERWARDS: Final = 10.0
 
@@ -105,6 +108,10 @@ class Courier:
         self._thread: threading.Thread | None = None
         #: When the process began to end, and when the last round that is done began; 0 before.
         self._ending = self._covered = 0.0
+        #: Whether a stage has ended that is to be delivered at once, however short it was.
+        self._hurry = False
+        #: Seconds that were waited before the process's end without a sign.
+        self._in_vain = 0.0
 
     def follow(self, job: JobLayout, run: int, folder: str) -> None:
         """A stage has opened: its attempt's folder, and its run. Raises OSError."""
@@ -135,7 +142,22 @@ class Courier:
         if known is not None:
             known.ended, known.shown = time.monotonic(), True
             known.source = partial(of_attempt, folder)
+        self._hurry = _LOADS_EARLY
         self._wake()
+        if _LOADS_EARLY:
+            self._wait_for_exporters()
+
+    def _wait_for_exporters(self) -> None:
+        """Wait, once in a process, for the exporters to be loaded, or for it to be plain that nobody answers."""
+        if self._thread is None or not self._thread.is_alive():
+            return
+        begun = time.monotonic()
+        while not all(line.settled for line in self._lines.values()):
+            answered = any(line.sign >= begun for line in self._lines.values())
+            if time.monotonic() > begun + (_MOST if answered else _SILENCE - self._in_vain):
+                break
+            time.sleep(_TICK)
+        self._in_vain += 0.0 if any(line.sign >= begun for line in self._lines.values()) else time.monotonic() - begun
 
     def last_call(self) -> list[Left]:
         """The process ends: wait for the rest to go out, while somebody answers; say what waits then.
@@ -155,7 +177,7 @@ class Courier:
         begun = self._ending
         if any(line.sign >= begun for line in self._lines.values()):
             return begun + _MOST
-        return begun + max(line.patience(begun, _SILENCE) for line in self._lines.values())
+        return begun + max(line.patience(begun, _SILENCE) for line in self._lines.values()) - self._in_vain
 
     def _left(self) -> list[Left]:
         found: dict[tuple[str, str], Left] = {}
@@ -191,7 +213,8 @@ class Courier:
         while True:
             self._news.acquire(timeout=_PAUSE)
             began = time.monotonic()
-            if self._ending or began >= self._due():
+            if self._ending or self._hurry or began >= self._due():
+                self._hurry = False
                 with guard(self._failed):
                     self._round(began)
                 self._covered = began

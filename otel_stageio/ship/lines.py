@@ -54,6 +54,11 @@ class Line:
         self.not_taken = ""
 
     @property
+    def settled(self) -> bool:
+        """Whether it is known how things stand: the exporter is loaded, or there is no use for it."""
+        return self._way is not None or not self.usable
+
+    @property
     def usable(self) -> bool:
         """Whether something may be sent right now."""
         return not self._tries and not self.not_taken

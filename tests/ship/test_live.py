@@ -118,6 +118,10 @@ def test_whatever_ends_the_process(run_script: RunScript, tmp_path: Path, server
     last, code = ENDS[end]
     done = run_script(f"from otel_stageio import StageIO\nio = StageIO('asr', 'out')\n{last}\n", env=to(server))
     assert done.returncode == code
+    if sys.version_info[:2] == (3, 12) and end in {"sys.exit", "not finalized"}:
+        # Nothing told of the end before Python 3.12 lets no thread begin: decision 0028.
+        assert f"{len(on_disk(tmp_path / 'out'))} records wait for {server.url}" in done.stderr
+        return
     assert arrived(server) == on_disk(tmp_path / "out")
     assert "wait" not in done.stderr
 
