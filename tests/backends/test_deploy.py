@@ -18,6 +18,8 @@ from otel_stageio.ship.delivery import Way
 from otel_stageio.ship.http_wire import HttpWire
 from otel_stageio.ship.push import push
 from tests.backends.programs import COLLECTOR, JAEGER, Program, ask, eventually, free_ports
+from tests.backends.said import by_key, on_disk
+from tests.backends.said import records as of_line
 from tests.conftest import clean_environment
 
 if TYPE_CHECKING:
@@ -117,6 +119,11 @@ class Gateway(Deployed):
     def records(self) -> list[str]:
         """Return what is in its files, as `records` does."""
         return records(path for signal in SIGNALS for path in (self.folder / "data").glob(f"{signal}*.jsonl"))
+
+    def lines(self) -> list[Any]:
+        """Return the lines of those files."""
+        paths = [path for signal in SIGNALS for path in (self.folder / "data").glob(f"{signal}*.jsonl")]
+        return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
 
     def metrics(self) -> list[Any]:
         """Return the lines of its file of metrics."""
@@ -254,6 +261,16 @@ def test_agent_gives_what_push_gives(start_backend: StartBackend, job: Path, tmp
     count = len(by_push.records())
     eventually(lambda: len(by_agent.records()) >= count)
     assert by_agent.records() == by_push.records()
+
+
+def test_agent_gives_what_the_story_says(start_backend: StartBackend, story: JobLayout, tmp_path: Path):
+    """What agent.yaml reads of the story is what its journal says, long lines and hostile text too, field by field."""
+    gateway = start_backend(Gateway(tmp_path / "gateway"))
+    start_backend(Agent(tmp_path / "agent", story.root.parent, gateway.otlp_http))
+    journal = on_disk(story)
+    eventually(lambda: len(gateway.records()) >= len(journal), within=40)
+    there = [said for line in gateway.lines() for said in of_line(line)]
+    assert (len(there), by_key(there)) == (len(journal), journal)
 
 
 @pytest.mark.parametrize("end", [Program.kill, Program.stop])
