@@ -66,7 +66,7 @@ def main(jaeger: str, traces: str) -> None:
         page.get_by_text("Tags:").first.click()
         keep(page, "jaeger-stage")
         states = trace(jaeger, "talk-subtitles")
-        look(page, states, 570)
+        look(page, states, 630)
         keep(page, "jaeger-states")
         statistics(page)
         page.set_viewport_size({"width": WIDTH, "height": 960})
