@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from otel_stageio.record.drift import Drift
@@ -36,11 +38,11 @@ def test_nobody_else_can_have_written(drift, paths):
 def test_somebody_else_wrote(drift, paths, place):
     """After a fork, bytes that are not this process's own are somebody else's, in whichever file."""
     drift.written = 7
-    drift.forking()
+    drift.forking(threading.RLock())
     assert not drift.happened()
     append(paths[0], b"ours\n")
     drift.written += 5
-    drift.forking()
+    drift.forking(threading.RLock())
     assert not drift.happened()
     append(paths[place], b"theirs\n")
     assert drift.happened()
