@@ -120,13 +120,13 @@ class Background:
         thread, self._thread = self._thread, None
         self._dirty = False
         self._wake()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread is not threading.current_thread() and thread.is_alive():  # else not begun yet
             thread.join(_PATIENCE)
 
     def rest(self) -> threading.Thread | None:
         """The process is about to fork: end the thread, unless it is the one that forks."""
         thread = self._thread
-        if thread is None or thread is threading.current_thread():
+        if thread is None or thread is threading.current_thread() or not thread.is_alive():
             return None
         self._thread = None
         self._wake()

@@ -144,7 +144,9 @@ class Courier:
         backend that takes its time.
         """
         thread = self._thread
-        if thread is None or not self._at_work.acquire(timeout=max(self._bearable - time.monotonic(), 0.0)):
+        if thread is None or not thread.is_alive():
+            return None
+        if not self._at_work.acquire(timeout=max(self._bearable - time.monotonic(), 0.0)):
             return None
         try:
             self._thread = None
