@@ -52,3 +52,23 @@ def test_interrupted(drift):
     """A record that was interrupted is enough."""
     drift.stale = True
     assert drift.happened()
+
+
+def test_a_record_that_takes_long(drift, monkeypatch):
+    """Where a thread writes for as long as the fork may wait, the journal is read again in any case."""
+    monkeypatch.setattr("otel_stageio.record.drift._PATIENCE", 0.01)
+    lock = threading.RLock()
+    taken, go_on = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with lock:
+            taken.set()
+            go_on.wait(10)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    taken.wait(10)
+    drift.forking(lock)
+    go_on.set()
+    thread.join()
+    assert drift.happened()
