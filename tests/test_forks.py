@@ -393,3 +393,31 @@ print(threading.active_count())
 """
     )
     assert (ran.returncode, ran.stdout) == (0, "True [] 3\n1\n")
+
+
+def test_children_that_set_attributes_of_the_stage(tmp_path: Path, run_script: RunScript) -> None:
+    """What a child tells the stage's span is on it; what it tells the step of its parent stays in the child."""
+    done = run_script(
+        """
+import os
+from opentelemetry import trace
+from otel_stageio import StageIO
+io = StageIO("asr", "out", stage_number=1)
+with io.step("decode"):
+    if os.fork() == 0:
+        io.span.set_attribute("of.the.stage", 1)
+        trace.get_current_span().set_attribute("of.the.step", 1)
+        with io.step("part"):
+            pass
+        os._exit(0)
+    os.wait()
+io.finalize()
+""",
+        env={"STAGEIO_CONSOLE": "off"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    journal = tmp_path / "out" / "01_asr" / ".stageio" / "001"
+    spans = {of.name: of for of in reader.spans(str(journal / "traces.jsonl"))}
+    assert spans["asr"].attributes["of.the.stage"] == 1
+    assert "of.the.step" not in spans["decode"].attributes
+    assert spans["part"].parent_span_id == spans["decode"].span_id

@@ -78,3 +78,39 @@ def test_forks_beside_a_backend_that_hangs(run_script: RunScript, server: Answer
     assert (forked, couriers) == ("True", "1")
     assert float(slowest) < 2.5
     assert "hangs" not in done.stderr
+
+
+def test_a_child_that_outlives_its_parent(run_script: RunScript, tmp_path: Path, server: Answers) -> None:
+    """What it says when its parent is gone waits on disk, and goes out with the next stage of the job."""
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": server.url, "STAGEIO_CONSOLE": "off"}
+    done = run_script(
+        """
+import os, time
+from otel_stageio import StageIO
+io = StageIO("asr", "out")
+if os.fork() == 0:
+    os.close(1); os.close(2)
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    io.get_stage_logger().info("late")
+    io.add_config("late", 1)
+    open("said", "x").close()
+    os._exit(0)
+io.finalize()
+""",
+        env=settings,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert arrived(server) == on_disk(JobLayout(tmp_path / "out"))
+    (tmp_path / "go").touch()
+    after = """
+import os, time
+while not os.path.exists("said"):
+    time.sleep(0.01)
+from otel_stageio import StageIO
+with StageIO("mux", "out"):
+    time.sleep(1.5)
+"""
+    done = run_script(after, env=settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert arrived(server) == on_disk(JobLayout(tmp_path / "out"))
