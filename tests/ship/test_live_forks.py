@@ -80,6 +80,32 @@ def test_forks_beside_a_backend_that_hangs(run_script: RunScript, server: Answer
     assert "hangs" not in done.stderr
 
 
+def test_a_fork_while_the_process_ends(run_script: RunScript, tmp_path: Path, server: Answers) -> None:
+    """A fork that late, where Python still allows one, does not keep what comes last from being delivered."""
+    done = run_script(
+        """
+import atexit, os, time, warnings
+warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
+from otel_stageio import StageIO
+io = StageIO("asr", "out")
+time.sleep(1.5)
+io.finalize()
+@atexit.register
+def at_the_end():
+    try:
+        if os.fork() == 0:
+            os._exit(0)
+        os.wait()
+    except RuntimeError:  # Python 3.12 and newer refuse it
+        pass
+    io.get_stage_logger().info("last")
+""",
+        env={"OTEL_EXPORTER_OTLP_ENDPOINT": server.url, "STAGEIO_CONSOLE": "off"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert arrived(server) == on_disk(JobLayout(tmp_path / "out"))
+
+
 def test_a_child_that_outlives_its_parent(run_script: RunScript, tmp_path: Path, server: Answers) -> None:
     """What it says when its parent is gone waits on disk, and goes out with the next stage of the job."""
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": server.url, "STAGEIO_CONSOLE": "off"}
