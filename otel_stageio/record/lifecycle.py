@@ -246,8 +246,11 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
     ) -> None:
         """End the stage where it is still open: success, or failed by the exception, which goes on.
 
-        ``sys.exit(0)`` is success, any other exit failed with its code.
+        ``sys.exit(0)`` is success, any other exit failed with its code. A child by fork that leaves the block ends
+        nothing, and nothing of it is on record: the block is its parent's.
         """
+        if not self._recorder.owned:
+            return
         ended = self._recorder.finished
         if raised is None or ending.is_fine(raised):
             if not ended:

@@ -286,11 +286,8 @@ class Recorder(PlainRecords):
 
     def forking(self) -> None:
         """Prepare for a child by fork, which shares the journal."""
-        if self.owned and self._journal and not self._journal.closed and self.lock.acquire(timeout=1.0):
-            try:
-                self._drift.forking()
-            finally:
-                self.lock.release()
+        if self.owned and self._journal and not self._journal.closed:
+            self._drift.forking(self.lock)
 
     # Trouble.
 

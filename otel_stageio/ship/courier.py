@@ -38,6 +38,9 @@ _MOST: Final = 1.9
 _TICK: Final = 0.005
 #: Python 3.12 lets no thread begin once the main module has ended, and so lets the exporters not be loaded any more.
 _LOADS_EARLY: Final = sys.version_info[:2] == (3, 12)
+#: Seconds that a fork waits for what is under way, and for the exporters to be loaded.
+_BEARABLE: Final = 0.05
+_LOADING: Final = 2.0
 #: Seconds for which a stage that has ended is still looked at.
 _AFTERWARDS: Final = 10.0
 
@@ -106,6 +109,10 @@ class Courier:
         self._news = threading.Lock()
         self._news.acquire()
         self._thread: threading.Thread | None = None
+        # Held while something is sent: whoever ends the thread does it between two rounds.
+        self._at_work = threading.Lock()
+        #: Until when a fork waits for what is under way, by the monotonic clock.
+        self._bearable = 0.0
         #: When the process began to end, and when the last round that is done began; 0 before.
         self._ending = self._covered = 0.0
         #: Whether a stage has ended that is to be delivered at once, however short it was.
@@ -122,9 +129,36 @@ class Courier:
             self._folders[of_its_run] = _Folder(job, of_its_run, partial(of_run, job, run), ended=True)
         self._folders[folder] = _Folder(job, folder, partial(of_attempt, folder, live=True), ended=False)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="otel-stageio-ship", daemon=True)
-            with contextlib.suppress(RuntimeError):  # no thread to be had: a later push sends what waits
-                self._thread.start()
+            self._go()
+        self._wake()
+
+    def _go(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="otel-stageio-ship", daemon=True)
+        with contextlib.suppress(RuntimeError):  # no thread to be had: a later push sends what waits
+            self._thread.start()
+
+    def rest(self) -> threading.Thread | None:
+        """The process is about to fork: end the thread where it sends nothing, or not for long any more.
+
+        Whoever forks waits for the exporters to be loaded, since a child would hang at importing them, but for no
+        backend that takes its time.
+        """
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return None
+        if not self._at_work.acquire(timeout=max(self._bearable - time.monotonic(), 0.0)):
+            return None
+        try:
+            self._thread = None
+        finally:
+            self._at_work.release()
+        self._wake()
+        return thread
+
+    def resume(self) -> None:
+        """Begin the thread again after a fork."""
+        if self._thread is None:
+            self._go()
         self._wake()
 
     def take_along(self, job: JobLayout, *, again: bool = False) -> None:
@@ -210,10 +244,16 @@ class Courier:
     # In the thread.
 
     def _run(self) -> None:
-        while True:
+        me = threading.current_thread()
+        while self._thread is me:
             self._news.acquire(timeout=_PAUSE)
             began = time.monotonic()
-            if self._ending or self._hurry or began >= self._due():
+            if not (self._ending or self._hurry or began >= self._due()):
+                continue
+            self._bearable = began + _BEARABLE
+            with self._at_work:
+                if self._thread is not me:
+                    return
                 self._hurry = False
                 with guard(self._failed):
                     self._round(began)
@@ -249,7 +289,9 @@ class Courier:
         """The ways on which something can be sent now; at the end of the process, each has one more try."""
         found = {}
         for name, line in self._lines.items():
+            self._bearable = time.monotonic() + (_BEARABLE if line.settled else _LOADING)
             way = line.way_now(now, ending=bool(self._ending))
+            self._bearable = time.monotonic() + _BEARABLE
             if way is not None:
                 found[name] = way
         return found
