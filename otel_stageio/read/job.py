@@ -65,8 +65,9 @@ class _Attempt:
         return document
 
     def log_records(self) -> Iterator[LogRecord]:
-        """Its log records in the order in which they were written."""
-        return reader.log_records(str(self.stage.attempt_dir(self.number) / LOG_RECORDS), live=self.live)
+        """Its log records in the order in which they were written, then its members'."""
+        for folder in (self.stage.attempt_dir(self.number), *self.stage.members(self.number)):
+            yield from reader.log_records(str(folder / LOG_RECORDS), live=self.live)
 
 
 class Job:

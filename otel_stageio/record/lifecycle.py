@@ -50,6 +50,8 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
     _folder: str
     #: Whether manifest.json is written at the end: finalize's ``save_manifest``.
     _saves: bool
+    #: Whether a member has ended its part.
+    _parted = False
 
     def finalize(self, status: str = "success", save_manifest: bool = True, **extra: Any) -> None:
         """End the stage as ``success``, ``failed`` or ``skipped``; the first call decides.
@@ -76,7 +78,9 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
     def close_failed(self, reason: str, *, error_type: str = "") -> None:
         """End the stage as failed, where it is open, without waiting for anything; something else than it ends it."""
         with self._troubled("cannot end the stage"):
-            if not self._recorder.finished:
+            if self._opened.member:  # whatever it did is on record, and the end is somebody else's
+                self._let_go()
+            elif not self._recorder.finished:
                 self._finish(names.FAILED, reason=reason, error_type=error_type)
 
     def close_raised(self, raised: BaseException) -> None:
@@ -129,6 +133,9 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         about = ending.attributes(
             status, reason=reason, raised=raised, error_type=error_type, extra=extra or {}, state=recorder.state
         )
+        if self._opened.member:
+            self._part(about)
+            return
         if recorder.owned and not recorder.finished:
             self._wind_up(waits=status == names.SUCCESS)
             hidden: dict[str, Value] = {names.REDACTED_COUNT: n} if (n := recorder.redactor.count) else {}
@@ -144,6 +151,19 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
             self._update_job()
         else:
             recorder.warn("finalize in a forked child was ignored")
+
+    def _part(self, about: dict[str, Value]) -> None:
+        """End the part of a member: the attempt goes on until the process that opened it ends it."""
+        if self._parted:
+            return
+        self._parted = True
+        self._recorder.event(names.MEMBER_FINISHED, about, call="finalize")
+        if about[names.STATUS] == names.FAILED:
+            self._recorder.warn(
+                f"member {self._opened.member} ended as failed: {about.get(names.REASON, 'no reason')!s}"
+            )
+        self._recorder.sync()
+        self._let_go()
 
     def _wind_up(self, *, waits: bool) -> None:
         """Bring to an end what is still under way, for as long as a success may wait."""

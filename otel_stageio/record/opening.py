@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StageRunningError
-from otel_stageio.job import attempts, changes, identity, items, links, locks, numbers, runs, status
+from otel_stageio.job import attempts, changes, identity, items, links, locks, members, numbers, runs, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.job.numbers import Resolved
 from otel_stageio.job.runs import Run
@@ -76,6 +76,8 @@ class Opened(NamedTuple):
     run_name: str = ""
     #: What came to pass while opening and belongs among the stage's warnings.
     warnings: tuple[str, ...] = ()
+    #: As which member this process takes part in an attempt that another one opened; "" in that one.
+    member: str = ""
 
 
 def open_silent(request: Request) -> Opened:
@@ -141,6 +143,43 @@ def open_attempt(request: Request) -> Opened:
         if lock is not None:
             lock.release()
         raise
+
+
+def open_member(request: Request, of: members.Attempt) -> Opened:
+    """Take part in an attempt that another process opened. Raises OSError where the folder cannot be written."""
+    stage, started = of.stage, of.started
+    about = started.attributes
+    number = int(str(about[names.RUN]))
+    job_id = str(about[names.JOB_ID])
+    run = runs.read(stage.job, number)
+    links.refuse(stage.job.root, *stage.folders, stage.inner, stage.members_dir(of.number))
+    member = members.claim(of)
+    log = _member_log(stage)
+    places = Places(
+        stage,
+        of.number,
+        stage_log=str(stage.folder / log),
+        pipeline_log=str(_pipeline_log(stage.job, run)) if run is not None else os.devnull,
+        with_manifest=request.manifest,
+        member=member,
+    )
+    own = entry.known(started.trace_id, started.span_id, started.flags)
+    placed = entry.Entry(own=own, start=time.time_ns(), parent=None, context=request.incoming.context)
+    recorder = _recorder(places, placed, _resource(request, job_id, number), request)
+    recorder.join(member, started)
+    layout = stage._replace(job=JobLayout(request.root))
+    return Opened(
+        layout=layout,
+        log=layout.folder / log,
+        recorder=recorder,
+        resolved=Resolved(stage.number, stage.name, "folder"),
+        entry=placed,
+        job=stage.job,
+        attempt=of.number,
+        run=number,
+        run_name=str(about.get(names.RUN_NAME) or started.trace_id),
+        member=member,
+    )
 
 
 def _open_locked(
@@ -248,6 +287,14 @@ def _stage_log(stage: StageLayout) -> str:
     host = os.uname().nodename
     log = stage.log.name
     return log if status.first_host(stage) in ("", host) else f"{stage.log.stem}.{host}{stage.log.suffix}"
+
+
+def _member_log(stage: StageLayout) -> str:
+    """The stage's log on this host, which the attempt writes, too, if it is on this host."""
+    here = os.uname().nodename
+    own = f"{stage.log.stem}.{here}{stage.log.suffix}"
+    first = status.first_host(stage) in ("", here) and not os.path.exists(stage.folder / own)
+    return stage.log.name if first else own
 
 
 def _pipeline_log(job: JobLayout, run: Run) -> Path:

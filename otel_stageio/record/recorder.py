@@ -259,8 +259,14 @@ class Recorder(PlainRecords):
 
     @property
     def owned(self) -> bool:
-        """Whether this process opened the stage; a child by fork did not."""
+        """Whether this process opened the stage; a child by fork and a member did not."""
         return os.getpid() == self.owner
+
+    def join(self, member: str, started: LogRecord) -> None:
+        """Be that member of an attempt that began with `started`, which is another process's to end."""
+        self.owner = 0
+        self._signature.join(member)
+        self._fold(started)
 
     def _fold(self, record: LogRecord) -> None:
         with self._folding:
@@ -278,7 +284,9 @@ class Recorder(PlainRecords):
 
     def _settle_fold(self) -> None:
         """Fold the journal anew where it may hold more than this process knows of, or in another order."""
-        if self._reread is None or self._refused or not self._drift.happened():
+        if self._reread is None or self._refused or self.places is None:
+            return
+        if not self._drift.happened() and not self.places.shared():
             return
         with guard(partial(self.trouble, "cannot read the journal again")):
             found = self._reread()

@@ -7,6 +7,9 @@ STAGEIO_JOB_DIR, else OUTPUT_DIR   the job folder
 STAGEIO_MODE                       auto | file | off
 STAGEIO_RUN                        the run's name: the same text is the same run
 STAGEIO_ITEM                       the item of the stage that this process works on
+STAGEIO_ATTEMPT                    the folder of the attempt that this process belongs to: set by `io.environ()`
+RANK, SLURM_PROCID,                which of several processes of one launch this is: those above 0 take part in
+OMPI_COMM_WORLD_RANK               the stage that 0 opens
 STAGEIO_STAGES                     the declared order, separated by commas or blanks; else ``[tool.stageio] stages``
 STAGEIO_CONSOLE                    auto | stderr | stdout | off
 STAGEIO_CAPTURE                    stage | root
@@ -53,6 +56,10 @@ CAPTURES: tuple[Capture, ...] = ("stage", "root")
 CHECKSUMS: tuple[Checksum, ...] = ("auto", "sha256", "stat", "off")
 PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 _SWITCH: tuple[_Switch, ...] = ("on", "off")
+
+#: Launchers' variables for the rank of a process: torchrun's, Slurm's, Open MPI's.
+_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+_DIGITS = 10
 
 #: Why nothing of a signal is sent, mostly.
 NO_ENDPOINT = "no endpoint is set"
@@ -107,6 +114,11 @@ class Settings(NamedTuple):
     run: str | None
     #: As it stands there; whether it can be an item's name is the stage's to say, since there is no default for it.
     item: str
+    #: The folder of the attempt that an ancestor of this process holds, "" without one.
+    attempt: str
+    #: Which of several processes of one launch this is, from 0 up, and the variable that says so.
+    rank: int
+    rank_source: str
     #: The declared order of the stages, and where it was declared ("" where it was not).
     stages: tuple[str, ...]
     stages_source: str
@@ -192,12 +204,16 @@ def load(
     checksum_default = project.choice("checksum", CHECKSUMS, "auto")
     disabled = variables.is_true("OTEL_SDK_DISABLED")
     resource_service, resource_attributes = variables.resource()
+    rank, rank_source = variables.rank()
 
     return Settings(
         job_dir=variables.text("STAGEIO_JOB_DIR") or variables.text("OUTPUT_DIR"),
         mode=variables.choice("STAGEIO_MODE", MODES, "auto"),
         run=_clean((variables.text("STAGEIO_RUN") or "").strip()) or None,
         item=variables.word("STAGEIO_ITEM"),
+        attempt=variables.text("STAGEIO_ATTEMPT") or "",
+        rank=rank,
+        rank_source=rank_source,
         stages=stages,
         stages_source=stages_source,
         console=variables.choice("STAGEIO_CONSOLE", CONSOLES, "auto"),
@@ -295,6 +311,14 @@ class Variables:
         least = "from 0 up" if zero else "above 0"
         self.report(f"{name}={value!r} is not a number of seconds {least}; {default:g} is used.")
         return default
+
+    def rank(self) -> tuple[int, str]:
+        """The rank that the launcher gave this process, and where; 0 without one, or for other programs' values."""
+        for name in _RANKS:
+            value = self.word(name)
+            if value.isascii() and value.isdigit() and len(value) < _DIGITS:
+                return int(value), name
+        return 0, ""
 
     def redact(self) -> tuple[str, ...]:
         """The patterns of STAGEIO_REDACT that can be used."""

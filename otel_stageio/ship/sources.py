@@ -104,5 +104,9 @@ def _attempts(stage: StageLayout, choice: Choice) -> list[Source]:
     numbers = stage.attempts()
     newest = status.newest(stage)
     running = newest.attempt if newest is not None and newest.status == names.RUNNING else None
-    found = (of_attempt(str(stage.attempt_dir(number)), choice, live=number == running) for number in numbers)
-    return [source for source in found if source is not None]
+    made = []
+    for number in numbers:
+        source = of_attempt(str(stage.attempt_dir(number)), choice, live=number == running)
+        if source is not None:
+            made += [source, *(source._replace(folder=str(folder)) for folder in stage.members(number))]
+    return made
