@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_stageio import conventions as names
-from otel_stageio.job import attempts, links, locks, status
+from otel_stageio.job import attempts, host, links, locks, status
 from otel_stageio.job.identity import SCOPE
 from otel_stageio.job.layout import EVENTS, TRACES
 from otel_stageio.journal import encode, files, limits, reader
@@ -42,7 +42,7 @@ def write_ends(stage: StageLayout) -> list[int]:
         return []
     links.avoid(stage.job.root, stage.folder, stage.inner)
     last_sign = _last_sign(stage)
-    lock = locks.StageLock.acquire(str(stage.lock), {"pid": os.getpid(), "host": os.uname().nodename})
+    lock = locks.StageLock.acquire(str(stage.lock), {"pid": os.getpid(), "host": host.name()})
     if isinstance(lock, locks.Held):
         return []
     try:
@@ -73,12 +73,12 @@ def _dead(stage: StageLayout, *, locked: bool = False) -> list[int]:
 
 def _is_dead(stage: StageLayout, number: int, *, newest: bool, locked: bool) -> bool:
     summary = status.read_summary(stage, number)
-    if summary is None or summary.host != os.uname().nodename:
+    if summary is None or summary.host != host.name():
         return False
     if summary.status != names.RUNNING:
         return not _Attempt(stage, number).has_span() and (locked or not newest or locks.held(str(stage.lock)) is False)
     if locked:
-        return not newest or summary.boot_id == status.boot_id()
+        return not newest or summary.boot_id == host.boot_id()
     return status.alive(summary, str(stage.lock), newest=newest).status == names.ABANDONED
 
 

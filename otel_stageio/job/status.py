@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from typing import TYPE_CHECKING, Final
 
 from otel_stageio import conventions as names
-from otel_stageio.job import locks
+from otel_stageio.job import host, locks
 from otel_stageio.job.layout import EVENTS
 from otel_stageio.journal import reader
 from otel_stageio.views import summary
@@ -61,30 +60,20 @@ def alive(known: Summary, lock: str, *, newest: bool = True) -> Summary:
         return known
     if newest:
         return known._replace(status=_liveness(known, lock))
-    here = known.host == os.uname().nodename  # then the newer one found the lock free
+    here = known.host == host.name()  # then the newer one found the lock free
     return known._replace(status=names.ABANDONED if here else names.LOST)
 
 
 def _liveness(known: Summary, lock: str) -> str:
-    here = known.host == os.uname().nodename
+    here = known.host == host.name()
     held = locks.held(lock) if here else None
     if held:
         return names.RUNNING
-    if held is False and known.boot_id == boot_id():
+    if held is False and known.boot_id == host.boot_id():
         return names.ABANDONED
     try:
         silent = time.time() - os.stat(lock).st_mtime
     except OSError:
         return names.LOST
-    same_boot = not here or known.boot_id == boot_id()
+    same_boot = not here or known.boot_id == host.boot_id()
     return names.RUNNING if held is None and same_boot and silent <= HEARTBEAT_TRUSTED else names.LOST
-
-
-@functools.cache
-def boot_id() -> str:
-    """What tells this boot of this host from any other; empty where the system does not say."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

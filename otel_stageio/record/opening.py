@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StageRunningError
-from otel_stageio.job import attempts, changes, identity, links, locks, numbers, runs, status
+from otel_stageio.job import attempts, changes, host, identity, links, locks, numbers, runs, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.job.numbers import Resolved
 from otel_stageio.job.runs import Run
@@ -154,7 +154,7 @@ def _open_locked(
         stage.job,
         name=request.redactor.text(request.settings.run) if request.settings.run else None,
         done=lambda number: (job_id, number) not in _joined and _done(stage, number),
-        host=os.uname().nodename,
+        host=host.name(),
         resource=lambda number: _resource(request, job_id, number),
         incoming=entry.ids_of(parent) if parent is not None else None,
         ids=roots.ids,
@@ -196,8 +196,8 @@ def _open_locked(
 def _lock(stage: StageLayout) -> tuple[locks.StageLock | None, list[str]]:
     owner: dict[str, Any] = {
         "pid": os.getpid(),
-        "host": os.uname().nodename,
-        "boot_id": status.boot_id(),
+        "host": host.name(),
+        "boot_id": host.boot_id(),
         "since": rfc3339(time.time_ns()),
     }
     lock = locks.StageLock.acquire(str(stage.lock), owner)
@@ -241,16 +241,16 @@ def _claim_attempt(stage: StageLayout) -> int:
 
 def _stage_log(stage: StageLayout) -> str:
     """The name of the stage's log; a host that did not make the first attempt has one of its own there, too."""
-    host = os.uname().nodename
+    here = host.name()
     log = stage.log.name
-    return log if status.first_host(stage) in ("", host) else f"{stage.log.stem}.{host}{stage.log.suffix}"
+    return log if status.first_host(stage) in ("", here) else f"{stage.log.stem}.{here}{stage.log.suffix}"
 
 
 def _pipeline_log(job: JobLayout, run: Run) -> Path:
     """The run's log; a host that did not begin the run writes one of its own, since one host writes a file."""
     path = job.root / run.pipeline_log
-    host = os.uname().nodename
-    return path if run.host == host else path.with_suffix(f".{host}.log")
+    here = host.name()
+    return path if run.host == here else path.with_suffix(f".{here}.log")
 
 
 def _resource(request: Request, job_id: str, run: int) -> Resource:
@@ -283,6 +283,6 @@ def _start(opened: Opened, request: Request, *, job_id: str, run: Run | None) ->
     if request.declared:
         about[names.JOB_STAGES] = [name for _, name in numbers.declared_stages(request.declared)]
     about.update(provenance.describe_process())
-    about[names.BOOT_ID] = status.boot_id()
+    about[names.BOOT_ID] = host.boot_id()
     about[names.UTC_OFFSET] = time.localtime(opened.entry.start // 1_000_000_000).tm_gmtoff
     opened.recorder.event(names.STARTED, about, call="StageIO", at=opened.entry.start)
