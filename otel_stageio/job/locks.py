@@ -67,11 +67,20 @@ class StageLock:
     All methods may be called from any thread, and do nothing in a forked child.
     """
 
-    __slots__ = ("_fd", "_pid", "_using", "works")
+    __slots__ = ("_fd", "_pid", "_using", "_wrote", "former", "silent", "works")
 
-    def __init__(self, fd: int, *, works: bool) -> None:
-        """Take over the descriptor `fd`; `works` is False where the file system has no locks."""
+    def __init__(
+        self, fd: int, *, works: bool, wrote: bytes, former: dict[str, Any] | None = None, silent: float = 0.0
+    ) -> None:
+        """Take over the descriptor `fd`; `wrote` is what the owner says of itself.
+
+        `works` is False where the file is not locked: the file system has no locks, or somebody else holds it.
+        `former` is what an owner said who did not release it, `silent` how many seconds ago it was last touched by one.
+        """
         self.works = works
+        self.former = former
+        self.silent = silent
+        self._wrote = wrote
         self._fd = fd
         self._pid = os.getpid()
         # Reentrant: a signal handler may release what it interrupted in `touch`.
@@ -84,30 +93,46 @@ class StageLock:
         Raises OSError where the file cannot be opened.
         """
         fd = _open(path)
+        wrote = json.dumps(dict(owner)).encode()
         try:
             taken = _take(fd)
+            former = _owner(fd)
             if taken is False:
-                held = Held(_owner(fd))
                 _close(fd)
-                return held
+                return Held(former)
+            before = os.fstat(fd).st_mtime
             # The lock is what counts; on a full disk its owner stays unnamed.
             with contextlib.suppress(OSError):
-                files.write_lock(fd, json.dumps(dict(owner)).encode())
+                files.write_lock(fd, wrote)
+            # Both times are the file system's: no clock of a host comes in.
+            silent = max(os.fstat(fd).st_mtime - before, 0.0)
         except BaseException:
             _close(fd)
             raise
-        return StageLock(fd, works=taken is True)
+        return StageLock(fd, works=taken is True, wrote=wrote, former=former, silent=silent)
+
+    @staticmethod
+    def beside(path: str, owner: Mapping[str, Any]) -> StageLock:
+        """Show signs of life in a lock file that another host holds, and hold it from the first one after that ended.
+
+        Raises OSError where the file cannot be opened.
+        """
+        return StageLock(_open(path), works=False, wrote=json.dumps(dict(owner)).encode())
 
     def touch(self) -> None:
         """Show a sign of life: set the lock file's times to now. Raises OSError."""
         if os.getpid() != self._pid:
             return
         with self._using:
-            if self._fd >= 0:
-                os.utime(self._fd)
+            if self._fd < 0:
+                return
+            os.utime(self._fd)
+            if not self.works and _take(self._fd):
+                self.works = True
+                files.write_lock(self._fd, self._wrote)
 
     def release(self) -> None:
-        """Give the lock back, its file empty; once more does nothing."""
+        """Give the lock back, its file empty unless another owner stands in it; once more does nothing."""
         if os.getpid() != self._pid:
             return
         with self._using:
@@ -115,7 +140,8 @@ class StageLock:
         if fd >= 0:
             # Empty before it is free: whoever takes it next must not be shown as us for a moment.
             with contextlib.suppress(OSError):
-                files.write_lock(fd, b"")
+                if self.works or os.pread(fd, _OWNER_BYTES, 0) == self._wrote:
+                    files.write_lock(fd, b"")
             _give_back(fd)
 
 

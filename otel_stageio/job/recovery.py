@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from otel_stageio.views.state import StageState
 
 _ERROR: Final = 2
+#: Seconds that two clocks may be apart and count as one: asking takes time.
+_CLOCKS_AGREE: Final = 2.0
 
 
 def write_ends(stage: StageLayout) -> list[int]:
@@ -83,11 +85,16 @@ def _is_dead(stage: StageLayout, number: int, *, newest: bool, locked: bool) -> 
 
 
 def _last_sign(stage: StageLayout) -> int:
-    """When the stage's owner last touched its lock, in nanoseconds since the epoch; 0 where that is not known."""
+    """When the stage's owner last touched its lock, in nanoseconds since the epoch; 0 where that is not known.
+
+    By the clock of this host, which made the records: the file system's may be minutes from it.
+    """
     try:
-        return os.stat(stage.lock).st_mtime_ns
+        touched = os.stat(stage.lock).st_mtime_ns
     except OSError:
         return 0
+    ahead = status.clock_ahead(str(stage.lock))
+    return touched - int(ahead * 1e9) if abs(ahead) > _CLOCKS_AGREE else touched
 
 
 class _Attempt:

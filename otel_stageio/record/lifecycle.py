@@ -216,7 +216,7 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
             found = False
             with self._troubled("cannot write the end of a dead attempt"):
                 stage = StageLayout(job, self._opened.layout.number, self._opened.layout.name)
-                if self._opened.attempt > 1 and self._opened.lock is not None:
+                if self._opened.attempt > 1 and self._opened.lock is not None and self._opened.lock.works:
                     found = recovery.write_end_before(stage, self._opened.attempt)
                 for each in recovery.write_all_ends(_stages(job, self._dead)):
                     found = True

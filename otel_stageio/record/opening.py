@@ -28,7 +28,7 @@ from otel_stageio.record.places import Places
 from otel_stageio.record.recorder import Recorder
 from otel_stageio.record.redaction import Redactor
 from otel_stageio.settings import Settings
-from otel_stageio.views.moments import rfc3339
+from otel_stageio.views.moments import rfc3339, spoken
 
 #: One for each process: tells the records of two processes of one service apart.
 _instance = (os.getpid(), os.urandom(8).hex())
@@ -134,8 +134,7 @@ def open_attempt(request: Request) -> Opened:
     try:
         return _open_locked(request, stage, resolved, job_id, lock=lock, warnings=warnings)
     except BaseException:
-        if lock is not None:
-            lock.release()
+        lock.release()
         raise
 
 
@@ -145,7 +144,7 @@ def _open_locked(
     resolved: Resolved,
     job_id: str,
     *,
-    lock: locks.StageLock | None,
+    lock: locks.StageLock,
     warnings: list[str],
 ) -> Opened:
     parent = request.incoming.parent
@@ -164,7 +163,7 @@ def _open_locked(
     attempt = _claim_attempt(stage)
     with contextlib.suppress(OSError):  # told of once more with the job manifest: this is for those who die until then
         changes.tell(stage.job, stage.folder.name)
-    log = _stage_log(stage)
+    log = _stage_log(stage, attempt, lock)
     places = Places(
         stage,
         attempt,
@@ -193,7 +192,7 @@ def _open_locked(
     return opened
 
 
-def _lock(stage: StageLayout) -> tuple[locks.StageLock | None, list[str]]:
+def _lock(stage: StageLayout) -> tuple[locks.StageLock, list[str]]:
     owner: dict[str, Any] = {
         "pid": os.getpid(),
         "host": host.name(),
@@ -202,14 +201,14 @@ def _lock(stage: StageLayout) -> tuple[locks.StageLock | None, list[str]]:
     }
     lock = locks.StageLock.acquire(str(stage.lock), owner)
     if isinstance(lock, locks.StageLock):
-        return lock, []
+        return lock, _left_open(stage, lock)
     holder = lock.owner or {}
     if holder.get("host", owner["host"]) != owner["host"]:
         beside = (
             f"the stage seems to run on host {holder['host']} as well (pid {holder.get('pid')}, "
             f"since {holder.get('since')}); this attempt goes on beside it"
         )
-        return None, [beside]
+        return locks.StageLock.beside(str(stage.lock), owner), [beside]
     who = f"process {holder.get('pid', 'unknown')}"
     if holder.get("pid") == os.getpid():
         who += " (this one)"
@@ -218,6 +217,26 @@ def _lock(stage: StageLayout) -> tuple[locks.StageLock | None, list[str]]:
         f"in {stage.folder}. Wait for it or end it; within one process finalize the first StageIO before opening "
         f"the stage again"
     )
+
+
+def _left_open(stage: StageLayout, lock: locks.StageLock) -> list[str]:
+    """The warning that the attempt before this one has no end and is not proved dead: a node that died, or a twin."""
+    if lock.former is None:
+        return []
+    for number in reversed(stage.attempts()):
+        known = status.read_summary(stage, number)
+        if known is None:
+            continue
+        proved = lock.works and known.host == host.name() and known.boot_id == host.boot_id()
+        if known.status != names.RUNNING or proved:
+            break
+        warning = (
+            f"attempt {number} of this stage has no end on record: process {known.pid} on host {known.host} gave its "
+            f"last sign {spoken(lock.silent)} ago. Whether it runs cannot be known from here; this attempt goes on "
+            f"beside it"
+        )
+        return [warning]
+    return []
 
 
 def _done(stage: StageLayout, run: int) -> bool:
@@ -239,11 +258,17 @@ def _claim_attempt(stage: StageLayout) -> int:
     return number
 
 
-def _stage_log(stage: StageLayout) -> str:
+def _stage_log(stage: StageLayout, attempt: int, lock: locks.StageLock) -> str:
     """The name of the stage's log; a host that did not make the first attempt has one of its own there, too."""
     here = host.name()
-    log = stage.log.name
-    return log if status.first_host(stage) in ("", here) else f"{stage.log.stem}.{here}{stage.log.suffix}"
+    own = f"{stage.log.stem}.{here}{stage.log.suffix}"
+    if attempt == 1:
+        return stage.log.name
+    first = status.first_host(stage)
+    if not first and lock.works:
+        # Its attempts died before their first record, or begin in this moment on a host whose locks are not seen here.
+        first = str((lock.former or {}).get("host", ""))
+    return stage.log.name if first == here and not os.path.exists(stage.folder / own) else own
 
 
 def _pipeline_log(job: JobLayout, run: Run) -> Path:
