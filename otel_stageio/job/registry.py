@@ -49,7 +49,7 @@ class _Memory(NamedTuple):
 
     root: str
     job_id: str | None
-    place: changes.Place | None
+    place: changes.Places | None
     stages: dict[str, _Known]
     #: The job manifest as bytes, and as values but for our stages.
     manifest: bytes | None

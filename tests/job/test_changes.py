@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otel_stageio.job import changes
+from otel_stageio.job import changes, host
 from otel_stageio.job.layout import JobLayout
+from tests.hosts import SimulatedHost
 from tests.processes import in_processes
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ def job(tmp_path: Path) -> JobLayout:
     return made
 
 
+def mine(job: JobLayout) -> Path:
+    """The file of this host."""
+    return job.inner / f"{changes.CHANGES}{host.name()}"
+
+
 def test_told_once(job):
     """What was told since the last reading comes with the next one, and no more after that."""
     nothing, place = changes.since(job, None)
@@ -36,10 +42,10 @@ def test_told_once(job):
 def test_half_a_line(job):
     """A line that is being written is read when it is whole."""
     _, place = changes.since(job, None)
-    with (job.inner / changes.CHANGES).open("ab") as file:
+    with (mine(job)).open("ab") as file:
         file.write(b"02_b\n03")
     first, place = changes.since(job, place)
-    with (job.inner / changes.CHANGES).open("ab") as file:
+    with (mine(job)).open("ab") as file:
         file.write(b"_c\n")
     second, _ = changes.since(job, place)
     assert (first, second) == ({"02_b"}, {"03_c"})
@@ -48,7 +54,7 @@ def test_half_a_line(job):
 def test_another_file(job):
     """Of a file that was cut or replaced, and without one, nobody can say what changed."""
     _, place = changes.since(job, None)
-    file = job.inner / changes.CHANGES
+    file = mine(job)
     file.write_bytes(b"")
     cut, _ = changes.since(job, place)
     file.rename(job.inner / "old")
@@ -64,3 +70,18 @@ def test_many_processes_tell_at_once(job):
     in_processes(20, lambda number: changes.tell(job, f"{number:02d}_stage"))
     told, _ = changes.since(job, place)
     assert told == {f"{number:02d}_stage" for number in range(20)}
+
+
+def test_every_host_tells_in_a_file_of_its_own(job):
+    """One host writes a file; what a host says that was not heard of before is all new."""
+    _, place = changes.since(job, None)
+    for number in (1, 2, 1):
+        SimulatedHost(f"node{number}").does(lambda number=number: changes.tell(job, f"0{number}_x"))
+    changes.tell(job, "05_here")
+    told, place = changes.since(job, place)
+    SimulatedHost("node2").does(lambda: changes.tell(job, "07_later"))
+    later, place = changes.since(job, place)
+    assert (told, later) == ({"01_x", "02_x", "05_here"}, {"07_later"})
+    assert (job.inner / "changes.node1").read_text() == "01_x\n01_x\n"
+    (job.inner / "changes.node1").unlink()
+    assert changes.since(job, place)[0] is None
