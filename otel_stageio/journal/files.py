@@ -276,6 +276,19 @@ def open_lock(path: str) -> int:
     return _open(path, os.O_RDWR | os.O_CREAT)
 
 
+def is_same_folder(one: str, other: str) -> bool:
+    """Whether two paths lead to one folder, however it is mounted: what is made in the one is there in the other.
+
+    Raises OSError where nothing can be made.
+    """
+    path = _beside(os.path.join(one, ""))
+    _write_new(path, b"")
+    try:
+        return os.path.lexists(os.path.join(other, os.path.basename(path)))
+    finally:
+        _discard(path)
+
+
 def time_there(folder: str) -> int:
     """What time it is in nanoseconds by whatever clock gives the files in `folder` their times: mostly not ours.
 
