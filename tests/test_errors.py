@@ -10,6 +10,7 @@ from otel_stageio.errors import StageIOError, attempt, guard
 
 KINDS = [
     errors.StageNameError,
+    errors.ItemNameError,
     errors.StageNumberError,
     errors.StatusError,
     errors.OutputPathError,

@@ -1,8 +1,10 @@
-"""Which stages somebody changed: whoever changes one says so here, and whoever remembers the others reads what is new.
+"""What somebody changed: whoever changes a stage or an item says so here, and whoever remembers reads what is new.
 
-One line for each change, the stage's folder, in .stageio/changes.<host>: appending is whole among the processes of one
-host and not between hosts, so each has a file. They only grow, by some thirty bytes for an attempt, and are read on
-from where they were last read. They are no record: without them all stages are looked at.
+One line for each change, in .stageio/changes.<host>: the folder, and of an item that has ended what is known of it, so
+that thousands of items need not be looked at one by one. The last line about a folder counts. Each host has a file:
+appending is whole among the processes of one host, and not between hosts. The files only grow, by some thirty bytes for
+an attempt, by a hundred for an item's, and are read on from where they were last read. They are no record: without them
+everything is looked at.
 """
 
 from __future__ import annotations
@@ -14,10 +16,14 @@ from otel_stageio.job import host
 from otel_stageio.journal import files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from otel_stageio.job.layout import JobLayout
 
 #: What the names of these files begin with; after it comes the host's.
 CHANGES: Final = "changes."
+#: Between a folder and what is known of it: no name holds one.
+_BETWEEN: Final = "\t"
 
 
 class Place(NamedTuple):
@@ -31,47 +37,79 @@ class Place(NamedTuple):
 Places: TypeAlias = dict[str, Place]
 
 
+class Said(NamedTuple):
+    """What was said since some place: the folders, each with what is known of it, "" where it has to be looked at.
+
+    With `whole` that is since the beginning, and stages of which nothing is said may have changed all the same.
+    """
+
+    words: dict[str, str]
+    place: Places | None
+    whole: bool = False
+
+
 def tell(job: JobLayout, folder: str) -> None:
-    """Say that the stage with that folder is about to change, or has. Raises OSError.
+    """Say that the stage or item with that folder is about to change, or has. Raises OSError.
 
     From any process and thread. A new attempt's folder has to be there, and nothing said in it yet: then whoever reads
     this sees the one, and whoever has read on before will look for the other.
     """
+    _write(job, f"{folder}\n")
+
+
+def tell_known(job: JobLayout, known: Iterable[tuple[str, str]]) -> None:
+    """Say what is known of items that have ended, by folder, in one line each. Raises OSError.
+
+    What is known begins with the number of the attempt.
+    """
+    _write(job, "".join([f"{folder}{_BETWEEN}{of}\n" for folder, of in known]))
+
+
+def _write(job: JobLayout, text: str) -> None:
     said = files.AppendFile(str(job.inner / f"{CHANGES}{host.name()}"))
-    said.write(os.fsencode(folder) + b"\n")
+    said.write(os.fsencode(text))
     said.close()
 
 
-def since(job: JobLayout, places: Places | None) -> tuple[set[str] | None, Places | None]:
-    """The folders that were told of since `places`, and the new places.
-
-    Of the folders None where nobody can say: from no place, of a file that is another than it was, and without any.
-    """
-    told: set[str] = set()
-    now: Places = {}
-    # Without a place, and without the file of one, there may be changes that nobody reads any more.
-    known = places is not None
-    before = places or {}
+def since(job: JobLayout, place: Places | None) -> Said:
+    """What was said since `place`; since the beginning from no place, or where a file of it is another or gone."""
     try:
-        found = {name for name in os.listdir(job.inner) if name.startswith(CHANGES)}
+        found = sorted(name for name in os.listdir(job.inner) if name.startswith(CHANGES))
+        whole = place is None or not place.keys() <= set(found)
+        before = {} if whole or place is None else place
+        now: Places = {}
+        words: dict[str, str] = {}
         for name in found:
-            words, now[name] = _read(os.path.join(job.inner, name), before.get(name), whole=known)
-            known = known and words is not None
-            told.update(words or ())
+            said, now[name] = _read(os.path.join(job.inner, name), before.get(name))
+            if said is None:
+                return since(job, None)
+            # The words of one host are in order, those of two are not.
+            words.update({folder: _later(words[folder], of) if folder in words else of for folder, of in said.items()})
     except OSError:
-        return None, None
-    return (told if known and found and before.keys() <= found else None), (now if found else None)
+        return Said({}, None, whole=True)
+    return Said(words, now or None, whole or not found)
 
 
-def _read(path: str, place: Place | None, *, whole: bool) -> tuple[set[str] | None, Place]:
-    """What a file says after `place`, None where it is another file. With `whole` a file without a place is all new."""
+def _read(path: str, place: Place | None) -> tuple[dict[str, str] | None, Place]:
+    """What a file says after `place`, or from its beginning; None where it is another file."""
     with open(path, "rb", buffering=0, opener=files.regular) as file:
         found = os.fstat(file.fileno())
-        if place is None and whole:
-            place = Place(found.st_ino, 0)
-        if place is None or found.st_ino != place.inode or found.st_size < place.end:
-            return None, Place(found.st_ino, found.st_size)
-        file.seek(place.end)
+        begin = place or Place(found.st_ino, 0)
+        if found.st_ino != begin.inode or found.st_size < begin.end:
+            return None, begin
+        file.seek(begin.end)
         said = file.read()
     end = said.rfind(b"\n") + 1  # the rest is being written
-    return {os.fsdecode(line) for line in said[:end].split(b"\n") if line}, place._replace(end=place.end + end)
+    pairs = (os.fsdecode(line).partition(_BETWEEN) for line in said[:end].split(b"\n") if line)
+    return {folder: of for folder, _, of in pairs}, begin._replace(end=begin.end + end)
+
+
+def _later(one: str, other: str) -> str:
+    """Which of two words counts: of the later attempt; where that does not tell, the folder has to be looked at."""
+    try:
+        first, second = (int(of.partition(" ")[0]) for of in (one, other))
+    except ValueError:
+        return ""
+    if first == second:
+        return one if one == other else ""
+    return one if first > second else other

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: The folder of these notes in .stageio, and the key of job.json with the id of the job that was copied.
 PLACES: Final = "places"
 COPIED_FROM: Final = "copied_from"
+#: What the name of the file begins with that holds the new id; after it comes the old one.
+_CLAIM: Final = "copy_of_"
 
 
 def is_known(job: JobLayout) -> bool:
@@ -51,10 +53,12 @@ def _here(job: JobLayout) -> bytes:
 
 def is_copy(job: JobLayout, job_id: str) -> bool:
     """Whether the folder is proved to be a copy of one that stands at a place that some host noted."""
-    with contextlib.suppress(OSError, ValueError):
-        noted = {files.small(str(each)) for each in (job.inner / PLACES).iterdir()}
-        return any(_stands(Path(os.fsdecode(place[:-1])), job, job_id) for place in noted - {_here(job)})
-    return False
+    noted = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(job.inner / PLACES):
+            with contextlib.suppress(OSError, ValueError):  # one that is being written
+                noted.add(files.small(str(job.inner / PLACES / name)))
+    return any(_stands(Path(os.fsdecode(place[:-1])), job, job_id) for place in noted - {_here(job)})
 
 
 def _stands(place: Path, job: JobLayout, job_id: str) -> bool:
@@ -64,8 +68,7 @@ def _stands(place: Path, job: JobLayout, job_id: str) -> bool:
         # Folders and not files: those may be two names of one file in a copy by hard links.
         if os.stat(other.inner).st_ino == os.stat(job.inner).st_ino:
             return False
-        document, _ = _read(other)
-        return document["job_id"] == job_id and not files.is_same_folder(str(job.inner), str(other.inner))
+        return _read(other)["job_id"] == job_id and not files.is_same_folder(str(job.inner), str(other.inner))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
@@ -73,23 +76,25 @@ def _stands(place: Path, job: JobLayout, job_id: str) -> bool:
 def give_id(job: JobLayout, old: str) -> str:
     """Give a copy, which has the `old` id, one of its own; processes that do so at once give the same.
 
-    Raises OSError.
+    Raises OSError, ValueError.
     """
-    import hashlib
-
-    document, found = _read(job)
+    claim = str(job.inner / f"{_CLAIM}{old}")
+    here = _here(job)
+    own = os.urandom(8).hex()
+    if not files.claim_file(claim, f"{own} ".encode() + here):
+        theirs, _, place = files.small(claim).partition(b" ")
+        if place == here:
+            own = theirs.decode()
+        else:  # of a copy that came no further, and that this one is a copy of
+            files.replace(claim, f"{own} ".encode() + here)
+    document = _read(job)
     if document["job_id"] != old:
-        return str(document["job_id"])  # somebody was faster
-    # From what only this copy has, so that nobody has to wait for anybody.
-    made = f"{old} {found.st_ino} {found.st_ctime_ns}".encode()
-    own = hashlib.sha256(made).hexdigest()[:16]
+        return str(document["job_id"])
     now = {**document, "job_id": own, "created_at": rfc3339(time.time_ns()), COPIED_FROM: old}
     files.replace(str(job.job_json), f"{json.dumps(now, indent=2)}\n".encode())
     return own
 
 
-def _read(job: JobLayout) -> tuple[dict[str, Any], os.stat_result]:
-    """job.json, and what the system says of the file that was read."""
-    with open(job.job_json, "rb", opener=files.regular) as file:
-        document = json.load(file)
-        return document, os.fstat(file.fileno())
+def _read(job: JobLayout) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(files.small(str(job.job_json)))
+    return document

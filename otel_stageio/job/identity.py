@@ -51,6 +51,8 @@ def job_id(job: JobLayout) -> str:
         known = _begin(job)
     elif not at_home and copies.is_copy(job, known):
         known = copies.give_id(job, known)
+    elif not at_home:
+        known = read_job_id(job) or known  # somebody may have given it, and then noted the place
     if not at_home:
         copies.note(job)
     return known

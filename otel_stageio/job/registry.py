@@ -12,17 +12,20 @@ import contextlib
 import json
 import os
 import threading
+from collections.abc import Iterable
 from operator import attrgetter, index
 from typing import Any, Final, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.job import changes, identity, links, locks, runs, status
-from otel_stageio.job.layout import EVENTS, LOCK, STAGEIO, JobLayout, StageLayout, stage_folder, stage_folders
+from otel_stageio.job import changes, identity, items, links, locks, runs, status
+from otel_stageio.job.items import Items
+from otel_stageio.job.layout import EVENTS, STAGEIO, JobLayout, StageLayout, stage_folder, stage_folders
 from otel_stageio.journal import files
 from otel_stageio.views import job_manifest
 from otel_stageio.views.indented import Ready, ready
 from otel_stageio.views.manifest import dump
 from otel_stageio.views.summary import Summary
+from otel_stageio.views.tally import Tally
 
 CACHE = "stages.json"
 #: Seconds to wait for the job's lock; fifty stages that end at once need a fraction of it.
@@ -45,19 +48,20 @@ class _Known(NamedTuple):
 
 
 class _Memory(NamedTuple):
-    """What the last update of this process found and wrote. Never changed: threads that had no lock do no harm."""
+    """What the last update of this process found and wrote. Whoever takes it is alone with it: see `_memory`."""
 
     root: str
     job_id: str | None
     place: changes.Places | None
     stages: dict[str, _Known]
+    items: Items
     #: The job manifest as bytes, and as values but for our stages.
     manifest: bytes | None
     document: dict[str, Any]
 
 
-#: Of the job that this process changed last.
-_memory: _Memory | None = None
+#: Of the job that this process changed last; empty while an update has it, also where two threads had no lock.
+_memory: list[_Memory] = []
 
 
 class _Turn(threading.local):
@@ -94,27 +98,38 @@ def update(job: JobLayout, changed: str | None = None) -> list[str]:
 
 
 def _update(job: JobLayout, changed: str | None) -> list[str]:
-    global _memory  # noqa: PLW0603 - what one update leaves for the next
     links.avoid(job.root, job.inner)
     with locks.job_lock(str(job.lock), LOCK_PATIENCE):
-        left, _memory = _memory, None  # until all is written
+        left = _taken()  # until all is written
         job_id = identity.read_job_id(job)
-        if changed is not None:
+        if changed is not None and "/" not in changed:  # of an item is told when it opens, and what it came to
             with contextlib.suppress(OSError):  # a full disk: others are late, the manifest is right
                 changes.tell(job, changed)
         if left is None or (left.root, left.job_id) != (str(job.root), job_id):
-            left = _Memory(str(job.root), job_id, None, _load_cache(job), None, {})
-        told, place = changes.since(job, left.place)
-        if changed is None or told is None:
+            left = _Memory(str(job.root), job_id, None, _load_cache(job), {}, None, {})
+        said = changes.since(job, left.place if changed is not None else None)
+        if said.whole:
             now = look(job, left.stages)
         else:
-            now = _look_again(job, left.stages, {changed, *told})
+            now = _look_again(job, left.stages, {of for of in (changed or "", *said.words) if "/" not in of})
+        news = items.look(job, said, left.items, changed or "")
+        if news:
+            with contextlib.suppress(OSError):  # then they are looked at by whoever comes next
+                changes.tell_known(job, news)
         # What a running stage says changes with every line: the next process has to read its journal anyway.
         new = [of for folder, of in now.items() if of is not left.stages.get(folder)]
         if any(of.summary.ended for of in new) or not left.stages.keys() <= now.keys():
             files.replace(str(job.inner / CACHE), f"{{{_BETWEEN.join([of.cached for of in now.values()])}}}".encode())
-        _memory = _write_manifest(job, left._replace(stages=now, place=place))
-        return _dead(job, now)
+        left = _write_manifest(job, left._replace(stages=now, place=said.place))
+        _memory[:] = [left]
+        return _dead(job, now, left.items)
+
+
+def _taken() -> _Memory | None:
+    try:
+        return _memory.pop()
+    except IndexError:
+        return None
 
 
 def look(job: JobLayout, before: dict[str, _Known]) -> dict[str, _Known]:
@@ -184,53 +199,76 @@ def _write_manifest(job: JobLayout, left: _Memory) -> _Memory:
     """Write the job manifest where it differs from what stands there; the memory with what stands then."""
     standing = _content(job)
     before = left.document if standing is not None and standing == left.manifest else _parsed(job, standing)
-    document = compose(job, left.stages, before)
+    document = compose(job, left.stages, before, left.items)
     if document is None:
         return left
     data = dump(document)
     if data != standing:
         files.replace(str(job.manifest), data)
-    theirs = document["stages"][len(left.stages) :]
+    theirs = document["stages"][len({*left.stages, *left.items}) :]
     return left._replace(manifest=data, document={**document, "stages": theirs})
 
 
-def compose(job: JobLayout, stages: dict[str, _Known], before: dict[str, Any]) -> dict[str, Any] | None:
+def compose(
+    job: JobLayout,
+    stages: dict[str, _Known],
+    before: dict[str, Any],
+    of_items: Items = {},  # noqa: B006 - never changed
+) -> dict[str, Any] | None:
     """The job manifest of these stages as they stand now; None where none of them belongs to a run on record."""
-    alive = {folder: of.summary for folder, of in stages.items()}
-    shown = {folder: of.shown for folder, of in stages.items()}
-    for folder in [folder for folder, of in alive.items() if of.status == names.RUNNING]:
-        alive[folder] = status.alive(alive[folder], f"{job.root}/{folder}/{STAGEIO}/{LOCK}")
-        shown[folder] = ready(job_manifest.entry(alive[folder], folder))
+    alive = {folder: _alive(job, of.summary) for folder, of in stages.items()}
+    shown = {
+        folder: of.shown if alive[folder] is of.summary else ready(job_manifest.entry(alive[folder], folder))
+        for folder, of in stages.items()
+    }
+    own = alive.copy()
+    for folder, tally in of_items.items():
+        alive[folder], line = tally.entry(own.get(folder), folder, lambda of: _alive(job, of))
+        shown[folder] = ready(line)
     latest = max(alive.values(), key=attrgetter("started", "run"), default=None)
     run = runs.read(job, latest.run) if latest else None
     job_id = identity.read_job_id(job)
     if run is None or job_id is None:
         return None
     number = run.run
-    later = [of for of in alive.values() if of.run > number]
+    later = [folder for folder, of in alive.items() if of.run > number]
     return job_manifest.job_manifest(
         job_id=job_id,
         run=run._asdict(),
         stages=alive.items(),
         before=before,
-        moved_on=[of for stage in later if (of := _in_run(job, stage, number))],
+        moved_on=[
+            found for folder in later if (found := _in_run(job, own.get(folder), of_items.get(folder, ()), number))
+        ],
         shown=shown,
     )
 
 
-def _dead(job: JobLayout, stages: dict[str, _Known]) -> list[str]:
-    """The folders of stages without an end that nobody runs any more."""
+def _alive(job: JobLayout, of: Summary) -> Summary:
+    """The same with running turned into abandoned or lost where nobody runs it any more."""
+    if of.status != names.RUNNING:
+        return of
+    return status.alive(of, str(StageLayout(job, of.stage_number, of.stage, of.item).lock))
+
+
+def _dead(job: JobLayout, stages: dict[str, _Known], of_items: Items) -> list[str]:
+    """The folders of stages and items without an end that nobody runs any more."""
     running = {folder: of.summary for folder, of in stages.items() if of.summary.status == names.RUNNING}
-    return [
-        folder
-        for folder, of in running.items()
-        if status.alive(of, f"{job.root}/{folder}/{STAGEIO}/{LOCK}").status == names.ABANDONED
-    ]
+    running.update({f"{folder}/{of.item}": of for folder, tally in of_items.items() for of in tally.running})
+    return [place for place, of in running.items() if _alive(job, of).status == names.ABANDONED]
 
 
-def _in_run(job: JobLayout, newest: Summary, run: int) -> Summary | None:
-    """The newest attempt in a run of a stage that has gone on to a later one; without an end it is dead."""
-    stage = StageLayout(job, newest.stage_number, newest.stage)
+def _in_run(job: JobLayout, own: Summary | None, of_items: Iterable[Summary], run: int) -> Summary | None:
+    """What came of a stage in a run that it has gone on from, to a later one; without an end an attempt is dead."""
+    tally = Tally()
+    for of in of_items:
+        tally.set(of.item, of if of.run == run else _of_run(job, of, run))
+    own = own if own is None or own.run == run else _of_run(job, own, run)
+    return tally.entry(own, "", lambda of: of)[0] if tally else own
+
+
+def _of_run(job: JobLayout, newest: Summary, run: int) -> Summary | None:
+    stage = StageLayout(job, newest.stage_number, newest.stage, newest.item)
     with contextlib.suppress(OSError):
         for attempt in reversed(stage.attempts()):
             known = status.read_summary(stage, attempt)

@@ -94,10 +94,21 @@ def test_copy_of_a_copy(job):
 
 def test_many_processes_in_a_new_copy(job):
     """Processes that open stages at once in a copy agree on its id."""
-    other = copied(job)
-    found = in_processes(20, lambda _: identity.job_id(JobLayout(other)))
-    assert set(found) == {identity.read_job_id(JobLayout(other))}
-    assert found[0] != identity.read_job_id(JobLayout(job))
+    for number in range(10):
+        other = copied(job, f"copy{number}")
+        found = in_processes(20, lambda _, other=other: identity.job_id(JobLayout(other)))
+        assert set(found) == {identity.read_job_id(JobLayout(other))}
+        assert found[0] != identity.read_job_id(JobLayout(job))
+
+
+def test_copy_of_a_copy_that_came_no_further(job):
+    """A process that died between claim and job.json leaves a claim, which the next one takes, and a copy of it not."""
+    old = str(identity.read_job_id(JobLayout(job)))
+    first = copied(job)
+    (first / ".stageio" / f"copy_of_{old}").write_text(f"0123456789abcdef {first}\n")
+    second = copied(first, "second")
+    assert identity.job_id(JobLayout(first)) == "0123456789abcdef"
+    assert identity.job_id(JobLayout(second)) not in (old, "0123456789abcdef")
 
 
 def test_moved(job):
