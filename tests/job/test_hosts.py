@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -282,3 +284,55 @@ def test_a_release_leaves_the_words_of_another(stage, monkeypatch):
     assert locks.read_owner(str(stage.lock)) == {"host": "node2"}
     second.release()
     assert locks.read_owner(str(stage.lock)) is None
+
+
+NO_LOCKS_C = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+static int refused(void) { errno = atoi(getenv("LOCK_ERROR")); return -1; }
+
+static int asked(const char *name, int fd, int command, void *argument) {
+    if (command == F_OFD_SETLK || command == F_OFD_GETLK || command == F_SETLK || command == F_GETLK) return refused();
+    int (*plain)(int, int, ...) = (int (*)(int, int, ...))dlsym(RTLD_NEXT, name);
+    return plain(fd, command, argument);
+}
+
+#define ASKED(name) int name(int fd, int command, ...) { \\
+    va_list more; va_start(more, command); void *argument = va_arg(more, void *); va_end(more); \\
+    return asked(#name, fd, command, argument); }
+
+ASKED(fcntl)
+ASKED(fcntl64)
+int flock(int fd, int operation) { (void)fd; (void)operation; return refused(); }
+"""
+STAGE = """
+import os, signal, sys
+from otel_stageio import StageIO
+from otel_stageio.job import locks
+io = StageIO("asr", "out", stage_number=1)
+assert locks.held("out/01_asr/.stageio/lock") is None
+if sys.argv[1:]:
+    os.kill(os.getpid(), signal.SIGKILL)
+io.finalize()
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+@pytest.mark.parametrize("lock_error", NO_LOCKS)
+def test_lock_calls_that_fail_for_real(tmp_path, run_script, lock_error):
+    """Where the C library itself refuses every lock, stages run, and one that was killed is warned of."""
+    (tmp_path / "locks.c").write_text(NO_LOCKS_C)
+    library = tmp_path / "locks.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "locks.c", "-ldl"], check=True)
+    env = {"LD_PRELOAD": str(library), "LOCK_ERROR": str(lock_error)}
+    ran = [run_script(STAGE, *arguments, env=env) for arguments in ((), ("die",), ())]
+    assert [each.returncode for each in ran] == [0, -signal.SIGKILL, 0]
+    assert "attempt 2 of this stage has no end on record" in ran[2].stderr
+    assert [row["status"] for row in open_job(tmp_path / "out").attempts()][::2] == ["success", "success"]
+    document = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    assert (document["status"], document["completed_stages"]) == ("success", ["asr"])
