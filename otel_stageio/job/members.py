@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.job import locks, status
+from otel_stageio.job import host, locks, status
 from otel_stageio.job.layout import EVENTS, StageLayout, placed
 from otel_stageio.journal import files, reader
 from otel_stageio.model import LogRecord
@@ -37,7 +37,7 @@ def claim(of: Attempt) -> str:
     files.make_folders(parent)
     number = 1
     while True:
-        name = f"{os.uname().nodename}-{os.getpid()}-{number}"
+        name = f"{host.name()}-{os.getpid()}-{number}"
         if files.claim_folder(os.path.join(parent, name)):
             return name
         number += 1
@@ -77,7 +77,7 @@ def holder(stage: StageLayout) -> int:
     """The process of this host that has the stage open; 0 where none has."""
     path = str(stage.lock)
     owner = locks.read_owner(path) if locks.held(path) else None
-    if owner is None or owner.get("host") != os.uname().nodename:
+    if owner is None or owner.get("host") != host.name():
         return 0
     pid = owner.get("pid")
     return pid if isinstance(pid, int) else 0

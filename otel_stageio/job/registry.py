@@ -52,7 +52,7 @@ class _Memory(NamedTuple):
 
     root: str
     job_id: str | None
-    place: changes.Place | None
+    place: changes.Places | None
     stages: dict[str, _Known]
     items: Items
     #: The job manifest as bytes, and as values but for our stages.

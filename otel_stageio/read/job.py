@@ -49,6 +49,8 @@ class _Attempt:
     stage: StageLayout
     number: int
     summary: Summary
+    #: Seconds without a sign of life, where nothing else tells whether it runs.
+    silent: float | None = None
 
     @property
     def live(self) -> bool:
@@ -150,7 +152,8 @@ def _attempts(stage: StageLayout) -> Iterator[_Attempt]:
     for number in on_disk:
         known = status.read_summary(stage, number)
         if known is not None:
-            yield _Attempt(stage, number, status.alive(known, str(stage.lock), newest=number == on_disk[-1]))
+            stands = status.standing(known, str(stage.lock), newest=number == on_disk[-1])
+            yield _Attempt(stage, number, known._replace(status=stands.status), stands.silent)
 
 
 def _stage_row(attempt: _Attempt) -> Row:
@@ -161,6 +164,7 @@ def _stage_row(attempt: _Attempt) -> Row:
     row.update({key: document[key] for key in ("trace_id", "span_id")})
     row["host"] = document["host"].get("name")
     row["pid"] = document["process"].get("pid")
+    row["silent_seconds"] = None if attempt.silent is None else round(attempt.silent, 3)
     return row
 
 

@@ -241,9 +241,9 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
             found = False
             with self._troubled("cannot write the end of a dead attempt"):
                 stage = self._opened.layout._replace(job=job)
-                if self._opened.attempt > 1 and self._opened.lock is not None:
+                if self._opened.attempt > 1 and self._opened.lock is not None and self._opened.lock.works:
                     found = recovery.write_end_before(stage, self._opened.attempt)
-                for each in recovery.write_all_ends(_stages(job, self._dead)):
+                for each in recovery.write_all_ends(_stages(job, self._dead, besides=stage.place)):
                     found = True
                     registry.update(job, each.place)
             self._sending.take_along(again=found)
@@ -293,6 +293,7 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
             self._recorder.manifest.rewrite()
 
 
-def _stages(job: JobLayout, folders: Sequence[str]) -> list[StageLayout]:
-    found = (placed(job, each) for each in folders)
+def _stages(job: JobLayout, folders: Sequence[str], *, besides: str) -> list[StageLayout]:
+    """Those of these folders but one: our own attempt may look dead to us where it goes on beside another host's."""
+    found = (placed(job, each) for each in folders if each != besides)
     return [each for each in found if each is not None]

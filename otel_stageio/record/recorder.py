@@ -284,9 +284,8 @@ class Recorder(PlainRecords):
 
     def _settle_fold(self) -> None:
         """Fold the journal anew where it may hold more than this process knows of, or in another order."""
-        if self._reread is None or self._refused or self.places is None:
-            return
-        if not self._drift.happened() and not self.places.shared():
+        places = self.places
+        if self._reread is None or self._refused or places is None or not (self._drift.happened() or places.shared()):
             return
         with guard(partial(self.trouble, "cannot read the journal again")):
             found = self._reread()
@@ -296,8 +295,6 @@ class Recorder(PlainRecords):
         """Prepare for a child by fork, which shares the journal."""
         if self.owned and self._journal and not self._journal.closed:
             self._drift.forking(self.lock)
-
-    # Trouble.
 
     def _refuse(self, what: str, why: BaseException) -> None:
         self._refused = True
@@ -327,8 +324,6 @@ class Recorder(PlainRecords):
             if refused:  # the disk refuses this too: then the manifest alone can tell
                 self.degraded.append(text)
         self.on_change()
-
-    # The end.
 
     def sync(self) -> None:
         """Have everything written so far put onto the disk."""

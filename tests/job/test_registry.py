@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_stageio import StageIO, open_job
-from otel_stageio.job import changes, locks, registry, status
+from otel_stageio.job import changes, host, locks, registry, status
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.views.manifest import dump
 from tests.processes import in_new_process, in_processes
@@ -475,7 +475,7 @@ def test_without_the_file_of_changes(job, damage):
     """Where nobody can say what changed all stages are looked at."""
     run(job, "01_a")
     run(job, "02_b")
-    told = job.inner / changes.CHANGES
+    told = job.inner / f"{changes.CHANGES}{host.name()}"
     in_new_process(lambda: run(job, "01_a", "failed").stage_name)
     told.unlink()
     if damage == "emptied":
