@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which a thread that computes lets one read: the command's output waits for none of ours.
 _SWITCH: Final = 0.0005
+#: Seconds for what a command wrote before it stopped to go through.
+_SETTLING: Final = 0.5
 _DESCRIPTORS: Final = {STDOUT: 1, STDERR: 2}
 
 
@@ -78,7 +80,11 @@ def _run(io: StageIO, child: Child, command: Sequence[str]) -> Outcome:
         both = [of.resize() for of in streams.values()]
         return any(both)
 
-    outcome = Outcome(child.wait(lambda: None, resized))
+    def stopping() -> None:
+        for reader in readers:
+            reader.settle(_SETTLING)
+
+    outcome = Outcome(child.wait(lambda: None, resized=resized, stopping=stopping))
     left = {reader.stream: held for reader in readers if (held := reader.finish()) >= 0}
     recorded.close()
     if left:

@@ -42,6 +42,7 @@ _CHUNK: Final = 1 << 20
 _F_SETPIPE_SZ: Final = 1031
 #: Seconds that are given to those who hold the output when the command has ended.
 GRACE: Final = 0.5
+_TICK: Final = 0.001
 #: Lines, and characters of each, that are kept to be told where a command fails.
 _TAIL: Final = 20
 _TAIL_LINE: Final = 1000
@@ -189,6 +190,8 @@ class Reader:
         self._through = through
         #: When the command had ended, by the monotonic clock; 0 before.
         self._ended = 0.0
+        #: Whether it waits for something to read.
+        self._idle = False
         self._wake_read, self._wake = os.pipe()
         self._thread = threading.Thread(target=self._work, name=f"otel-stageio-{stream}", daemon=True)
 
@@ -199,6 +202,15 @@ class Reader:
 
             fcntl.fcntl(self._descriptor, _F_SETPIPE_SZ, _CHUNK)
         self._thread.start()
+
+    def settle(self, patience: float) -> None:
+        """Wait for what the command has written so far to be through; at most `patience` seconds."""
+        until = time.monotonic() + patience
+        waiting = select.poll()
+        if self._descriptor >= 0:
+            waiting.register(self._descriptor, select.POLLIN)
+        while self._thread.is_alive() and (waiting.poll(0) or not self._idle) and time.monotonic() < until:
+            time.sleep(_TICK)
 
     def finish(self) -> int:
         """The command has ended: read what it left, and give the descriptor if somebody else still writes, else -1."""
@@ -217,7 +229,9 @@ class Reader:
         waiting.register(self._descriptor, select.POLLIN)
         waiting.register(self._wake_read, select.POLLIN)
         while True:
+            self._idle = True
             ready = {number for number, _ in waiting.poll()}
+            self._idle = False
             if self._descriptor not in ready:
                 return  # the command has ended, and what it wrote was read
             data = self._read()

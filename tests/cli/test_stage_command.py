@@ -310,6 +310,31 @@ def test_ctrl_z_and_fg(terminal: Terminal) -> None:
     terminal.expect("code=0\r\n")
 
 
+def test_what_a_command_says_on_ctrl_z(terminal: Terminal) -> None:
+    """What a command writes when it hears of Ctrl-Z is shown before the shell's prompt; one that goes on goes on."""
+    Path("tstp.py").write_text(
+        "import os, signal, time\n"
+        "def stop(*_):\n"
+        "    print('put away', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGSTOP)\n"
+        "    print('back', flush=True)\n"
+        "    signal.signal(signal.SIGTSTP, lambda *_: print('not now', flush=True))\n"
+        "signal.signal(signal.SIGTSTP, stop)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    terminal.type(f"stageio run --stage mux -- {sys.executable} tstp.py\n")
+    terminal.expect("ready\r\n")
+    terminal.type("\x1a")
+    assert "put away\r\n" in terminal.expect("Stopped")
+    terminal.type("fg\n")
+    terminal.expect("back\r\n")
+    terminal.type("\x1a")
+    terminal.expect("not now\r\n")
+    terminal.type("\x03")
+    assert "Stopped" not in terminal.expect("\n$ ")
+
+
 def test_a_command_that_stops_itself(terminal: Terminal) -> None:
     """A command that stops without the terminal's doing is a stopped job for the shell, too."""
     terminal.type("stageio run --stage mux -- sh -c 'echo ready; kill -STOP $$; echo woke'\n")
