@@ -11,9 +11,9 @@ from otel_stageio.errors import StatusError, quoted
 from otel_stageio.job import recovery, registry
 from otel_stageio.job.layout import StageLayout, stage_folder
 from otel_stageio.record import ending, exceptions, exits
+from otel_stageio.record.commands import StageCommands
 from otel_stageio.record.notes import StageNotes
 from otel_stageio.record.otel import hosts
-from otel_stageio.record.tracing import StageTracing
 from otel_stageio.record.tracking import StageTracking
 from otel_stageio.record.values import plain
 from otel_stageio.views import span
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _GIT_PATIENCE = 0.5
 
 
-class StageLifecycle(StageTracking, StageNotes, StageTracing):
+class StageLifecycle(StageTracking, StageNotes, StageCommands):
     """The end of a stage. The first one decides, fixes the span and lets the stage's lock go."""
 
     _background: Background

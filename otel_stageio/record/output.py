@@ -250,10 +250,15 @@ class Reader:
             return b""
 
 
-def leave(descriptor: int, to: int) -> None:
-    """Have what others still write into `descriptor` go on to `to`: without a reader they would die."""
-    actions = [(os.POSIX_SPAWN_DUP2, descriptor, 0), (os.POSIX_SPAWN_DUP2, to, 1)]
+def leave(descriptor: int, to: int | None = None) -> None:
+    """Have what others still write into `descriptor` go on, `to` there or nowhere: without a reader they would die."""
+    actions = [(os.POSIX_SPAWN_DUP2, descriptor, 0)]
+    if to is not None:
+        actions.append((os.POSIX_SPAWN_DUP2, to, 1))
+    script = "exec cat" if to is not None else "exec cat >/dev/null 2>&1"
     with contextlib.suppress(OSError):
         # In a process group of its own: what the terminal sends is for the command's group.
-        os.posix_spawn("/bin/cat", ["cat"], {}, file_actions=actions, setpgroup=0)
+        os.posix_spawn(
+            "/bin/sh", ["sh", "-c", script], {"PATH": os.defpath}, file_actions=actions, setpgroup=0, setsigmask=()
+        )
     os.close(descriptor)
