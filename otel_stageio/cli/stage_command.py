@@ -17,7 +17,7 @@ from otel_stageio.record.output import STDERR, STDOUT, Output, Reader, leave
 from otel_stageio.record.stage import StageIO
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: Seconds after which a thread that computes lets one read: the command's output waits for none of ours.
 _SWITCH: Final = 0.0005
@@ -70,30 +70,51 @@ def _run(io: StageIO, child: Child, command: Sequence[str]) -> Outcome:
         return Outcome(why.code, str(why))
     logger = io.get_stage_logger()
     assert isinstance(logger, StageLogger)  # noqa: S101 - for the type checker
-    recorded = Output(logger.own)
-    readers = [Reader(of.out, name, recorded, of.through) for name, of in streams.items()]
-    for of, reader in zip(streams.values(), readers, strict=True):
-        of.started()
-        reader.start()
+    return _Running(io, child, streams, Output(logger.own)).to_the_end()
 
-    def resized() -> bool:
-        both = [of.resize() for of in streams.values()]
+
+class _Running:
+    """A command that has started, and its output."""
+
+    def __init__(self, io: StageIO, child: Child, streams: Mapping[str, Stream], recorded: Output) -> None:
+        self._io = io
+        self._child = child
+        self._streams = streams
+        self._recorded = recorded
+        tick = self._follow if any(of.is_terminal for of in streams.values()) else None
+        self._readers = [Reader(of.out, name, recorded, of.through, tick=tick) for name, of in streams.items()]
+
+    def to_the_end(self) -> Outcome:
+        """Pass its output on and record it, until the command has ended."""
+        for of, reader in zip(self._streams.values(), self._readers, strict=True):
+            of.started()
+            reader.start()
+        code = self._child.wait(lambda: None, resized=self._resized, stopping=self._stopping)
+        left = {reader.stream: held for reader in self._readers if (held := reader.finish()) >= 0}
+        self._follow()
+        for of in self._streams.values():
+            of.close()
+        self._recorded.close()
+        if left:
+            told = f"the command left a process behind that still holds its {' and '.join(left)}"
+            self._io.add_warning(f"{told}: what that writes is not recorded")
+            output.trouble(f"{told}: what that writes is passed on, and not recorded")
+        for name, held in left.items():
+            leave(held, _DESCRIPTORS[name])
+        return Outcome(code)
+
+    def _resized(self) -> bool:
+        both = [of.resize() for of in self._streams.values()]
         return any(both)
 
-    def stopping() -> None:
-        for reader in readers:
+    def _stopping(self) -> None:
+        for reader in self._readers:
             reader.settle(_SETTLING)
+        self._follow()
 
-    outcome = Outcome(child.wait(lambda: None, resized=resized, stopping=stopping))
-    left = {reader.stream: held for reader in readers if (held := reader.finish()) >= 0}
-    recorded.close()
-    if left:
-        told = f"the command left a process behind that still holds its {' and '.join(left)}"
-        io.add_warning(f"{told}: what that writes is not recorded")
-        output.trouble(f"{told}: what that writes is passed on, and not recorded")
-    for name, held in left.items():
-        leave(held, _DESCRIPTORS[name])
-    return outcome
+    def _follow(self) -> None:
+        for of in self._streams.values():
+            of.follow()
 
 
 def _environ(io: StageIO) -> dict[str, str]:

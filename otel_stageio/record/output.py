@@ -43,6 +43,8 @@ _F_SETPIPE_SZ: Final = 1031
 #: Seconds that are given to those who hold the output when the command has ended.
 GRACE: Final = 0.5
 _TICK: Final = 0.001
+#: Milliseconds.
+_TICKING: Final = 50
 #: Lines, and characters of each, that are kept to be told where a command fails.
 _TAIL: Final = 20
 _TAIL_LINE: Final = 1000
@@ -179,11 +181,21 @@ class _Quick:
 class Reader:
     """Reads one stream of a command, in a thread of its own, from `start` until nobody writes to it any more."""
 
-    def __init__(self, descriptor: int, stream: str, output: Output, through: Callable[[bytes], bool] | None) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        stream: str,
+        output: Output,
+        through: Callable[[bytes], bool] | None,
+        *,
+        tick: Callable[[], None] | None = None,
+    ) -> None:
         """Read `descriptor`, which becomes ours, and give what comes `through` first, then to `output`.
 
-        Where `through` gives False, nobody wants more: the command finds its output closed.
+        Where `through` gives False, nobody wants more: the command finds its output closed. `tick` is called before
+        that, and some times a second while nothing comes.
         """
+        self._tick = tick
         self.stream = stream
         self._descriptor = descriptor
         self._output = output
@@ -230,8 +242,12 @@ class Reader:
         waiting.register(self._wake_read, select.POLLIN)
         while True:
             self._idle = True
-            ready = {number for number, _ in waiting.poll()}
+            ready = {number for number, _ in waiting.poll(_TICKING if self._tick is not None else None)}
             self._idle = False
+            if self._tick is not None:
+                self._tick()
+            if not ready:
+                continue
             if self._descriptor not in ready:
                 return  # the command has ended, and what it wrote was read
             data = self._read()

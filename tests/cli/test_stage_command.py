@@ -274,6 +274,26 @@ def test_window_size(terminal: Terminal) -> None:
     terminal.type("\x03")
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_keys(terminal: Terminal, number: int) -> None:
+    """A command that wants each key at once gets it, by whichever of its terminals it says so; it is put back after."""
+    Path("keys.py").write_text(
+        "import os, sys, termios, tty\n"
+        f"before = termios.tcgetattr({number})\n"
+        f"tty.setcbreak({number})\n"
+        "print('ready', flush=True)\n"
+        "print('key', os.read(0, 1), flush=True)\n"
+        f"termios.tcsetattr({number}, termios.TCSADRAIN, before)\n"
+    )
+    terminal.type(f"stageio run --stage mux -- {sys.executable} keys.py\n")
+    terminal.expect("\nready\r\n")
+    time.sleep(0.2)
+    terminal.type("x")
+    assert terminal.expect("\n$ ") == "key b'x'\r\n$ "
+    terminal.type("stty -a\n")
+    assert {"icanon", "echo", "opost", "onlcr"} <= set(re.findall("-?[a-z]+", terminal.expect("\n$ ")))
+
+
 def test_ctrl_c(terminal: Terminal) -> None:
     """Ctrl-C ends the command, once, and the shell sees it: a script ends, and an exit code is 130."""
     terminal.type("stageio run --stage mux -- sh -c 'echo ready; exec sleep 60'; echo code=$?\n")
