@@ -140,11 +140,10 @@ class Child:
 
 def _stop(sign: int) -> None:
     """Stop this process as the command was stopped. SIGCONT, which ends it, is heard then and passed on."""
-    kept_back = sign in _HEARD
-    if kept_back:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {sign})
     os.kill(os.getpid(), sign)
-    if kept_back:
+    if sign in _HEARD:
+        # Only now it arrives, and with it the terminal's own, where that still waits: one stop and not two.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {sign})
         signal.pthread_sigmask(signal.SIG_BLOCK, {sign})
 
 

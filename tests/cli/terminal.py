@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pty
 import select
-import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -29,12 +28,12 @@ class Terminal:
     def __init__(self, *, rows: int, columns: int) -> None:
         self._shown = ""
         environment = clean_environment({"PS1": "$ ", "TERM": "dumb", "STAGEIO_TEST_PYTHON": sys.executable})
-        self._pid, self._master = pty.fork()
-        if self._pid == 0:
-            try:
-                os.execvpe("bash", ["bash", "--norc", "--noediting", "-i"], environment)
-            finally:
-                os._exit(127)
+        self._master, slave = os.openpty()
+        # A session's leader that opens a terminal has it as its own.
+        script = 'exec bash --norc --noediting -i <>"$0" >&0 2>&1'
+        command = ["sh", "-c", script, os.ttyname(slave)]
+        self._shell = subprocess.Popen(command, env=environment, start_new_session=True)
+        self._slave = slave
         self.resize(rows, columns)
 
     def __enter__(self) -> Self:
@@ -46,11 +45,10 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        os.close(self._slave)
         os.close(self._master)  # the terminal hangs up
-        try:
-            os.kill(self._pid, signal.SIGKILL)
-        finally:
-            os.waitpid(self._pid, 0)
+        self._shell.kill()
+        self._shell.wait()
 
     def resize(self, rows: int, columns: int) -> None:
         """Give the window another size."""
