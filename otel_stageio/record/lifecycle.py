@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,9 @@ from otel_stageio.errors import StatusError, quoted
 from otel_stageio.job import recovery, registry
 from otel_stageio.job.layout import placed
 from otel_stageio.record import ending, exceptions, exits
+from otel_stageio.record.commands import StageCommands
 from otel_stageio.record.notes import StageNotes
 from otel_stageio.record.otel import hosts
-from otel_stageio.record.tracing import StageTracing
 from otel_stageio.record.tracking import StageTracking
 from otel_stageio.record.values import plain
 from otel_stageio.views import span
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _GIT_PATIENCE = 0.5
 
 
-class StageLifecycle(StageTracking, StageNotes, StageTracing):
+class StageLifecycle(StageTracking, StageNotes, StageCommands):
     """The end of a stage. The first one decides, fixes the span and lets the stage's lock go."""
 
     _background: Background
@@ -246,6 +247,11 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
                 for each in recovery.write_all_ends(_stages(job, self._dead, besides=stage.place)):
                     found = True
                     registry.update(job, each.place)
+            if os.path.isdir(job.pipelines_dir):
+                from otel_stageio.job import pipelines
+
+                with self._troubled("cannot write the end of a dead pipeline"):
+                    found = bool(pipelines.write_ends(job)) or found
             self._sending.take_along(again=found)
 
     def _update_job(self) -> None:

@@ -42,6 +42,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from otel_stageio.errors import SettingError, quoted
 from otel_stageio.settings import project as projects
+from otel_stageio.settings.variables import Variables, listed
 
 Mode: TypeAlias = Literal["auto", "file", "off"]
 Console: TypeAlias = Literal["auto", "stderr", "stdout", "off"]
@@ -57,15 +58,13 @@ CHECKSUMS: tuple[Checksum, ...] = ("auto", "sha256", "stat", "off")
 PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 _SWITCH: tuple[_Switch, ...] = ("on", "off")
 
-#: Launchers' variables for the rank of a process: torchrun's, Slurm's, Open MPI's.
-_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
-_DIGITS = 10
-
 #: Why nothing of a signal is sent, mostly.
 NO_ENDPOINT = "no endpoint is set"
 
 _CHECKSUM_WAIT = 300.0
 _SERVICE = "stageio"
+#: What Python sets LC_CTYPE to where the locale is C.
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 #: Without all of these there is nothing more to be read of what is sent.
 _SHIPPING = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -155,6 +154,19 @@ def environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def environment_at_start() -> dict[str, str]:
+    """The same for a child that stands for this process: as it was before Python set LC_CTYPE itself (PEP 538)."""
+    made = environment()
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            at_start = file.read()
+    except OSError:
+        return made
+    if made.get("LC_CTYPE") in _COERCED and b"\0LC_CTYPE=" not in b"\0" + at_start:
+        del made["LC_CTYPE"]
+    return made
+
+
 @contextmanager
 def lent(name: str, value: str) -> Iterator[None]:
     """Set a variable for the block, for a library that can be told in no other way; the user's own value stands."""
@@ -176,7 +188,7 @@ def choice(name: str, value: object, allowed: tuple[_Choice, ...]) -> _Choice:
     for one in allowed:
         if isinstance(value, str) and value == one:
             return one
-    message = f"{name}={quoted(value)} is not one of {_listed(allowed)}"
+    message = f"{name}={quoted(value)} is not one of {listed(allowed)}"
     raise SettingError(message)
 
 
@@ -240,7 +252,7 @@ def proxy_for(endpoint: str, protocol: Protocol = "http/protobuf") -> str | None
     return (proxies.of_grpc if protocol == "grpc" else proxies.of_http)(endpoint, os.environ)
 
 
-def _export(variables: "Variables", endpoint: str | None, *, disabled: bool) -> Export:
+def _export(variables: Variables, endpoint: str | None, *, disabled: bool) -> Export:
     if not endpoint and not any(map(variables.word, _SHIPPING)):
         return Export(disabled=disabled)
     from otel_stageio.settings import export
@@ -251,92 +263,6 @@ def _export(variables: "Variables", endpoint: str | None, *, disabled: bool) -> 
 def _clean(text: str) -> str:
     """Text without what is no Unicode, which a variable may hold, as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _listed(allowed: tuple[str, ...]) -> str:
-    return ", ".join(allowed)
-
-
-class Variables:
-    """The environment's values, each checked; what cannot be honoured goes to `problems`."""
-
-    __slots__ = ("_environ", "_problems")
-
-    def __init__(self, environ: Mapping[str, str], problems: list[str]) -> None:
-        self._environ = environ
-        self._problems = problems
-
-    def text(self, name: str) -> str | None:
-        """The value as it is; None where it is empty or not there."""
-        return self._environ.get(name) or None
-
-    def word(self, name: str) -> str:
-        """The value without blanks around it."""
-        return (self._environ.get(name) or "").strip()
-
-    def report(self, problem: str) -> None:
-        """Keep a sentence about what could not be honoured."""
-        if problem not in self._problems:  # two signals may have it from one variable
-            self._problems.append(problem)
-
-    def is_true(self, name: str) -> bool:
-        """As OpenTelemetry has it: only "true" is, in any case."""
-        value = self.word(name).lower()
-        if value not in ("", "true", "false"):
-            self.report(f"{name}={value!r} is not one of true, false; false is used.")
-        return value == "true"
-
-    def choice(self, name: str, allowed: tuple[_Choice, ...], default: _Choice) -> _Choice:
-        """The one of `allowed` that is meant, in any case."""
-        value = self.word(name)
-        if not value:
-            return default
-        for one in allowed:
-            if value.lower() == one:
-                return one
-        self.report(f"{name}={value!r} is not one of {_listed(allowed)}; {default} is used.")
-        return default
-
-    def seconds(self, name: str, default: float, *, zero: bool = True) -> float:
-        """A finite number from 0 up; without `zero`, above it."""
-        value = self.word(name)
-        if not value:
-            return default
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = -1.0
-        if 0 <= seconds < float("inf") and (seconds or zero):
-            return seconds
-        least = "from 0 up" if zero else "above 0"
-        self.report(f"{name}={value!r} is not a number of seconds {least}; {default:g} is used.")
-        return default
-
-    def rank(self) -> tuple[int, str]:
-        """The rank that the launcher gave this process, and where; 0 without one, or for other programs' values."""
-        for name in _RANKS:
-            value = self.word(name)
-            if value.isascii() and value.isdigit() and len(value) < _DIGITS:
-                return int(value), name
-        return 0, ""
-
-    def redact(self) -> tuple[str, ...]:
-        """The patterns of STAGEIO_REDACT that can be used."""
-        value = self._environ.get("STAGEIO_REDACT")
-        if not value:
-            return ()
-        from otel_stageio.settings.patterns import separated, usable
-
-        return usable(separated(value), "STAGEIO_REDACT", self._problems)
-
-    def resource(self) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-        """The service's name, if it is there, and the other attributes."""
-        text = self.word("OTEL_RESOURCE_ATTRIBUTES")
-        if not text:
-            return None, ()
-        from otel_stageio.settings import resource
-
-        return resource.service_name(text), resource.attributes(text, self._problems)
 
 
 def main_file_of_process() -> str | None:
