@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import floats, integers, randoms
 
 from otel_stageio import JobFormatError, OutputPathError, StageIO, open_job
+from otel_stageio.job import recovery
+from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.rebuild.jobs import rebuild
 from tests.rebuild import collector, pipeline
 
@@ -54,6 +56,25 @@ def test_the_folder_is_as_it_was(job, tmp_path):
     assert made.attempts == 6
     assert made.broken == 0
     assert made.folders == (tmp_path / "again",)
+
+
+def test_a_killed_stage_is_abandoned_there_too(run_script, tmp_path):
+    """The end that others wrote for a stage that was killed is in the rebuilt folder."""
+    job = tmp_path / "job"
+    run_script(f"""
+        import os
+        from otel_stageio import StageIO
+        io = StageIO("asr", {str(job)!r}, stage_number=6)
+        io.get_stage_logger().info("a word")
+        os.kill(os.getpid(), 9)
+    """)
+    recovery.write_ends(StageLayout(JobLayout(job), 6, "asr"))
+    StageIO("mix", job, stage_number=7).finalize()
+    files = sorted(job.rglob("*.jsonl"))
+    made = rebuild(files, tmp_path / "again")
+    assert made.missing == ()
+    assert open_job(tmp_path / "again").stages[0]["status"] == "abandoned"
+    assert (views(tmp_path / "again"), journals(tmp_path / "again")) == (views(job), journals(job))
 
 
 def test_attributes_in_another_order_give_the_same_documents(job, tmp_path):
