@@ -86,11 +86,12 @@ def begin(job: JobLayout, job_id: str, began: int, *, rebuilt: bool = True) -> N
 class Writer:
     """Writes the attempts of one job from the spool, and then what is made of several of them."""
 
-    def __init__(self, job: JobLayout, spool: Spool, say: Callable[[str], None]) -> None:
-        """Write into the folder `job`; `say` hears what is missing."""
+    def __init__(self, job: JobLayout, spool: Spool, say: Callable[[str], None], *, alone: bool = True) -> None:
+        """Write into the folder `job`; `say` hears what is missing. Not `alone`: its runs may be those of stages."""
         self._job = job
         self._spool = spool
         self._say = say
+        self._alone = alone
         self._stages: dict[StageLayout, None] = {}
         self._runs: dict[int, runs.Run] = {}
 
@@ -176,7 +177,7 @@ class Writer:
             folder = self._job.run_dir(number)
             links.refuse(self._job.root, folder)
             files.make_folders(str(folder))
-            if runs.read(self._job, number) is None:
+            if self._alone or runs.read(self._job, number) is None:
                 files.replace(str(folder / runs.RUN_JSON), f"{json.dumps(run._asdict(), indent=2)}\n".encode())
             ask = "SELECT line FROM spans WHERE attempt IS NULL AND job = ? AND trace = ? ORDER BY ended, span"
             _write(folder / TRACES, self._spool.ask(ask, job_id, run.trace_id))

@@ -102,6 +102,14 @@ def test_twice_is_once(job, tmp_path):
     assert (journals(tmp_path / "parts"), views(tmp_path / "parts")) == first
 
 
+def test_spans_first_and_logs_later(job, tmp_path):
+    """What only the later files tell, of runs too, takes the place of what had to be guessed from spans."""
+    files = sorted(job.rglob("*.jsonl"))
+    rebuild([file for file in files if file.name == "traces.jsonl"], tmp_path / "again")
+    rebuild([file for file in files if file.name != "traces.jsonl"], tmp_path / "again")
+    assert views(tmp_path / "again") == views(job)
+
+
 def test_from_the_journal_itself(job, tmp_path):
     """The job's own journal files are files like a Collector's, and are not changed."""
     before = journals(job)
