@@ -122,6 +122,10 @@ def _journals(job: JobLayout) -> list[str]:
     return found
 
 
+def _about(job: str, say: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda sentence: say(f"job {job}: {sentence}")
+
+
 def write(spool: Spool, found: list[Attempt], folders: dict[str, JobLayout], say: Callable[[str], None]) -> None:
     """Write the attempts into the folders of their jobs, with everything that is made of them."""
     for each in found:
@@ -132,7 +136,7 @@ def write(spool: Spool, found: list[Attempt], folders: dict[str, JobLayout], say
     for job, at in folders.items():
         mine = [(place, each) for place, each in enumerate(found) if each.job == job]
         folder.begin(at, job, min(each.began for _, each in mine))
-        writer = folder.Writer(at, spool, say)
+        writer = folder.Writer(at, spool, say if len(folders) == 1 else _about(job, say))
         for place, each in mine:
             writer.write(each, place)
         writer.finish(job)

@@ -157,6 +157,14 @@ def test_several_jobs_have_a_folder_each(tmp_path):
         assert views(path) == views(ids[path.name])
 
 
+def test_of_several_jobs_it_is_said_which_one_misses_something(tmp_path):
+    """The same thing missing of two jobs is said of both."""
+    lines = [*stage(tmp_path / "one", "asr", 6), *stage(tmp_path / "two", "asr", 6)]
+    whole = [line for line in lines if '"stageio.stage.finished"' not in line]
+    made = rebuild([written(tmp_path / "c.jsonl", whole)], tmp_path / "again")
+    assert {path.name for path in made.folders} == {said.split()[1].rstrip(":") for said in made.missing}
+
+
 def test_what_is_there_is_not_overwritten(tmp_path):
     """A folder with another job, the job's own first folder, and one with anything else are refused and left alone."""
     file = written(tmp_path / "c.jsonl", stage(tmp_path / "one", "asr", 6))
