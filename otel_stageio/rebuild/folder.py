@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from otel_stageio import conventions as names
 from otel_stageio.errors import JobFormatError
 from otel_stageio.job import links, registry, runs
-from otel_stageio.job.layout import EVENTS, LOG_RECORDS, STAGE_LOG, TRACES, StageLayout, stage_folders
+from otel_stageio.job.layout import EVENTS, LOG_RECORDS, STAGE_LOG, TRACES, JobLayout, StageLayout, stage_folders
 from otel_stageio.journal import encode, files, reader
 from otel_stageio.model import LogRecord
 from otel_stageio.rebuild.attempts import decoded
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from otel_stageio.job.layout import JobLayout
     from otel_stageio.model import Attributes
     from otel_stageio.rebuild.attempts import Attempt
     from otel_stageio.rebuild.spool import Spool
@@ -58,17 +57,36 @@ def check(job: JobLayout, job_id: str) -> bool:
         return False
     if not inside:
         return False
-    try:
-        with open(job.job_json, "rb", opener=files.regular) as file:
-            document = json.load(file)
-        known, rebuilt = str(document["job_id"]), bool(document.get(REBUILT))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise JobFormatError(f"{job.root} is not empty, and no job that was rebuilt: give an empty folder") from None
+    told = _told_by(job)
+    if told is None:
+        raise JobFormatError(f"{job.root} is not empty, and no job that was rebuilt: give an empty folder")
+    known, rebuilt = told
     if known != job_id:
         raise JobFormatError(f"{job.root} holds job {known}, not {job_id}: give an empty folder, or that job's own")
     if not rebuilt:
         raise JobFormatError(f"{job.root} is where job {job_id} was recorded: it is left as it is, give another folder")
     return True
+
+
+def check_around(into: Path, jobs: Iterable[str]) -> None:
+    """Raise JobFormatError where the folder for the folders of several jobs has something in it but rebuilt jobs."""
+    try:
+        inside = set(os.listdir(into)) - {*jobs}
+    except FileNotFoundError:
+        return
+    for name in sorted(inside):
+        if _told_by(JobLayout(into / name)) != (name, True):
+            raise JobFormatError(f"{into} has {name} in it, which is no job that was rebuilt: give an empty folder")
+
+
+def _told_by(job: JobLayout) -> tuple[str, bool] | None:
+    """The job's id and whether it was made anew; None where the folder is no job's."""
+    try:
+        with open(job.job_json, "rb", opener=files.regular) as file:
+            document = json.load(file)
+        return str(document["job_id"]), bool(document.get(REBUILT))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def begin(job: JobLayout, job_id: str, began: int, *, rebuilt: bool = True) -> None:

@@ -63,6 +63,8 @@ def rebuild(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str
         found = attempts.find(spool, lambda _: None)
         jobs = sorted({each.job for each in found})
         folders = _folders(jobs, Path(into))
+        if len(folders) > 1:
+            folder.check_around(Path(into), jobs)
         before = [path for job, at in folders.items() if folder.check(at, job) for path in _journals(at)]
         for path in before:
             _take(spool, path, None, _Taken())

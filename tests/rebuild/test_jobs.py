@@ -178,6 +178,22 @@ def test_what_is_there_is_not_overwritten(tmp_path):
         assert {path: path.stat().st_mtime_ns for path in (tmp_path / name).rglob("*")} == before
 
 
+def test_several_jobs_are_not_put_among_other_things(tmp_path):
+    """A folder that a stage recorded in, or with a file of somebody's, takes no folders; one of rebuilt jobs does."""
+    lines = [stage(tmp_path / name, "asr", 6) for name in ("one", "two", "three")]
+    file = written(tmp_path / "c.jsonl", lines[0] + lines[1])
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "mine.txt").write_text("mine")
+    for name in ("one", "else"):
+        before = sorted((tmp_path / name).rglob("*"))
+        with pytest.raises(JobFormatError, match="in it, which is no job that was rebuilt"):
+            rebuild([file], tmp_path / name)
+        assert sorted((tmp_path / name).rglob("*")) == before
+    rebuild([file], tmp_path / "again")
+    rebuild([written(tmp_path / "d.jsonl", lines[1] + lines[2])], tmp_path / "again")
+    assert len([*(tmp_path / "again").iterdir()]) == 3
+
+
 def test_a_link_that_leads_out_is_not_followed(tmp_path):
     """Where somebody planted a link for a stage's folder, nothing is written through it."""
     file = written(tmp_path / "c.jsonl", stage(tmp_path / "one", "asr", 6))
