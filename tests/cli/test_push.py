@@ -156,6 +156,20 @@ def test_a_signal_that_is_not_taken_is_a_line(stageio: Command, job: Path, serve
     assert ran.out.splitlines()[1] == f"{server.url} does not take logs (HTTP 404 Not Found): they stay on disk"
 
 
+def test_what_takes_no_signal_is_no_backend(stageio: Command, job: Path, server: Answers) -> None:
+    """Where nothing is ever taken, as with /v1/traces in the endpoint, the push ends with 1 and doubts the address."""
+    server.status = 404
+    ran = stageio("push", job, "--endpoint", f"{server.url}/v1/traces")
+    assert (ran.code, "everything" in ran.out) == (1, False)
+    said = "takes neither traces nor logs: is this an OTLP receiver's address, with no path?"
+    assert ran.err == f"stageio: {server.url} {said}\n"
+    assert json.loads(stageio("push", job, "--endpoint", f"{server.url}/x", "--json").out)["complete"] is False
+    server.status = 200
+    server.asked.clear()
+    assert stageio("push", job, "--endpoint", server.url).code == 0
+    assert arrived(server) == on_disk(JobLayout(job))
+
+
 def test_a_backend_that_is_busy_is_tried_again(stageio: Command, job: Path, server: Answers) -> None:
     """What was put off is sent in the same push, without a repeat."""
     server.first = [503, 429, 503, 503]
