@@ -51,11 +51,10 @@ def check(job: JobLayout, job_id: str) -> bool:
 
     Raises JobFormatError where something else is in it.
     """
-    try:
-        inside = os.listdir(job.root)
-    except FileNotFoundError:
+    # Folders without a file are what is left where a rebuild was interrupted as it began.
+    if os.path.isdir(job.root) and not any(inside for _, _, inside in os.walk(job.root)):
         return False
-    if not inside:
+    if not os.path.lexists(job.root):
         return False
     told = _told_by(job)
     if told is None:

@@ -178,6 +178,15 @@ def test_what_is_there_is_not_overwritten(tmp_path):
         assert {path: path.stat().st_mtime_ns for path in (tmp_path / name).rglob("*")} == before
 
 
+def test_a_rebuild_that_was_interrupted_as_it_began_goes_on(tmp_path):
+    """The folders that are there before it is said whose they are do not stand in the way of the same call."""
+    file = written(tmp_path / "c.jsonl", stage(tmp_path / "one", "asr", 6))
+    for name in (".stageio", "logs"):
+        (tmp_path / "again" / name).mkdir(parents=True)
+    rebuild([file], tmp_path / "again")
+    assert views(tmp_path / "again") == views(tmp_path / "one")
+
+
 def test_several_jobs_are_not_put_among_other_things(tmp_path):
     """A folder that a stage recorded in, or with a file of somebody's, takes no folders; one of rebuilt jobs does."""
     lines = [stage(tmp_path / name, "asr", 6) for name in ("one", "two", "three")]
