@@ -127,8 +127,10 @@ class Way:
         answer = self._send(batch.lines)
         if answer.verdict is Verdict.DELIVERED:
             self._takes = True
-            said = (answer.why,) if answer.rejected else ()
-            return _Sifted(delivered=batch.records - answer.rejected, rejected=answer.rejected, rejected_why=said)
+            # Marks that went along are counted by the backend, too, and some count wrongly.
+            rejected = min(max(answer.rejected, 0), batch.records)
+            said = (answer.why,) if rejected else ()
+            return _Sifted(delivered=batch.records - rejected, rejected=rejected, rejected_why=said)
         if answer.verdict is not Verdict.REFUSED:
             return _Sifted(stopped=answer)
         if batch.records == 1:
