@@ -258,6 +258,8 @@ class Courier:
         """Send what is new in a folder; whether the destinations have all of it that they take."""
         usable = {name: way for name, way in open_ways.items() if self._lines[name].usable}
         pushed = push_folder(source, usable, Pushed(), self._heard)
+        for signal in pushed.tallies:
+            self._lines[signal].took()
         for signal, answer in pushed.stopped.items():
             self._lines[signal].stopped(answer)
         return pushed.complete and all(line.usable or line.not_taken for line in self._lines.values())
