@@ -97,8 +97,9 @@ def push(
     """Send what the destinations do not have yet, each signal on its way; `told` hears how far it is.
 
     The ends of attempts whose processes died are written first. A signal that the destination does not take is not
-    tried again, and one whose backend is away ends for all of the job; its cursors stay. Raises OSError where a file
-    cannot be read or a cursor not be written.
+    tried again, and one whose backend is away ends for all of the job; its cursors stay. Where it is `unsure` whether
+    records are to blame, other files are tried first. Raises OSError where a file cannot be read or a cursor not be
+    written.
     """
     if recovery.write_all_ends(stages(job)):
         registry.update(job)
@@ -141,7 +142,8 @@ def _push_files(source: Source, ways: Mapping[str, Way], pushed: Pushed, told: C
 
     for name, signal in source.files():
         way = ways.get(signal)
-        if way is None or signal in pushed.stopped:
+        known_stop = pushed.stopped.get(signal)
+        if way is None or (known_stop is not None and not known_stop.unsure):
             continue
         mine = known.get(way.to, Delivered())
         path = os.path.join(source.folder, name)

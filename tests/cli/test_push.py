@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -263,6 +264,22 @@ def test_refused_records_are_told(stageio: Command, job: Path, server: Answers) 
     assert first.err == f"stageio: {server.url} refused 1 span: HTTP 400 Bad Request\n"
     again = stageio("push", job, "--endpoint", server.url, "--signal", "traces")
     assert (again.code, again.err) == (0, "")
+
+
+def test_refused_records_before_all_others(stageio: Command, tmp_path: Path, server: Answers) -> None:
+    """What is refused first holds up neither its job nor the next: once others are taken, it is set aside."""
+    for name in "ab":
+        record(tmp_path / name, stages=2)
+    (attempt(tmp_path / "a") / "events.jsonl").unlink()  # as if it was delivered before
+    only = (attempt(tmp_path / "a") / "logs.jsonl").read_bytes()
+    (uid,) = re.findall(rb'"log.record.uid","value":\{"stringValue":"([^"]+)', only)
+    server.poison = uid
+    ran = stageio("push", tmp_path, "--endpoint", server.url, "--wait", 0)
+    assert (ran.code, ran.err) == (1, f"stageio: {server.url} refused 1 log record: HTTP 400 Bad Request\n")
+    expected = on_disk(JobLayout(tmp_path / "a")) + on_disk(JobLayout(tmp_path / "b"))
+    assert set(arrived(server)) == set(expected)
+    again = stageio("push", tmp_path, "--endpoint", server.url)
+    assert (again.code, again.out) == (0, f"nothing to send: {server.url} has everything that it takes\n")
 
 
 def test_rejected_records_are_told(stageio: Command, job: Path, server: Answers) -> None:
