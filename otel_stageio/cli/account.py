@@ -45,7 +45,7 @@ class Account:
                     job,
                     (deliveries.sent(pushed, of) for of in self._standings[job.path].values()),
                     taken=list(pushed.taken),
-                    failed=self._rounds.failed.get(JobLayout(job.path)),
+                    failed=self._rounds.failed.get(JobLayout(job.path)) or "; ".join(_failed(pushed)) or None,
                 )
                 for job in self._found.jobs
                 for pushed in [self._rounds.pushed[JobLayout(job.path)]]
@@ -89,6 +89,8 @@ class Account:
         for of in pushed.values():
             for folder in of.taken:
                 output.trouble(f"{folder} is being delivered by another process")
+            for line in _failed(of):
+                output.trouble(line)
         for job, why in self._rounds.failed.items():
             output.trouble(f"{job.root}: {why}")
 
@@ -120,6 +122,10 @@ class Account:
 
     def _destinations(self) -> dict[str, str]:
         return {signal: of.to for each in self._standings.values() for signal, of in each.items()}
+
+
+def _failed(of: Pushed) -> list[str]:
+    return [f"{folder}: {why}" for folder, why in of.failed.items()]
 
 
 def _kinds(of: Pushed) -> str:

@@ -95,5 +95,6 @@ class Rounds:
             tallies={each: before.tallies.get(each, Tally()).plus(now.tallies.get(each, Tally())) for each in signals},
             stopped={**kept, **untried, **now.stopped},
             taken=now.taken,
+            failed={**before.failed, **now.failed},
         )
         moved(self.passed)

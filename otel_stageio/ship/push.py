@@ -5,6 +5,7 @@ One process at a time delivers a folder, live or later: it holds shipped.lock, w
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LOCK: Final = "shipped.lock"
 #: So many reasons are kept to be told.
 _REASONS: Final = 5
+#: What ails a disk and not a folder.
+DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 class Tally(NamedTuple):
@@ -66,6 +69,8 @@ class Pushed(NamedTuple):
     stopped: Mapping[str, Answer] = {}
     #: Folders that another process is delivering.
     taken: tuple[str, ...] = ()
+    #: Folders of which something cannot be read or noted down, with the reason.
+    failed: Mapping[str, str] = {}
 
     @property
     def total(self) -> Tally:
@@ -80,7 +85,7 @@ class Pushed(NamedTuple):
     @property
     def complete(self) -> bool:
         """Whether the destinations have all that they take."""
-        return not self.taken and not self.waits
+        return not self.taken and not self.waits and not self.failed
 
     @property
     def waits(self) -> Mapping[str, Answer]:
@@ -98,15 +103,26 @@ def push(
 
     The ends of attempts whose processes died are written first. A signal that the destination does not take is not
     tried again, and one whose backend is away ends for all of the job; its cursors stay. Where it is `unsure` whether
-    records are to blame, other files are tried first. Raises OSError where a file cannot be read or a cursor not be
-    written.
+    records are to blame, other files are tried first. A folder that cannot be read or noted down holds up no other.
+    Raises OSError where the job cannot be read or its disk takes nothing.
     """
     if recovery.write_all_ends(stages(job)):
         registry.update(job)
-    pushed = Pushed()
+    latest = Pushed()
+
+    def tell(now: Pushed) -> None:
+        nonlocal latest
+        latest = now
+        told(now)
+
     for source in sources(job, choice):
-        pushed = push_folder(source, ways, pushed, told)
-    return pushed
+        try:
+            latest = push_folder(source, ways, latest, tell)
+        except OSError as why:  # of that folder alone, unless it is the disk: then each would send what it cannot note
+            if why.errno in DISK:
+                raise
+            latest = latest._replace(failed={**latest.failed, source.folder: str(why)})
+    return latest
 
 
 def push_folder(

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_stageio import StageIO
+from otel_stageio import conventions as names
 from otel_stageio.cli import rounds
 from otel_stageio.job import locks
 from otel_stageio.job.layout import JobLayout
+from otel_stageio.journal import reader
 from otel_stageio.ship import push
 from otel_stageio.ship.sources import sources
 from tests.cli.conftest import record
@@ -423,6 +425,20 @@ def test_what_a_stranger_wrote_does_nothing_to_the_terminal(stageio: Command, jo
     assert ran.out.startswith(f"{job.parent}/a\\x1b[31m[red]b: sent")
     shown = stageio("push", moved, "--endpoint", server.url, "--dry-run")
     assert "a\\x1b[31m[red]b" in shown.out
+
+
+@pytest.mark.parametrize("name", ["shipped.json", "logs.jsonl"])
+def test_one_folder_holds_up_no_other(stageio: Command, job: Path, server: Answers, name: str) -> None:
+    """What is no file of ours where one should be is told, once and with its path; the other stages arrive."""
+    (attempt(job) / name).unlink(missing_ok=True)
+    (attempt(job) / name).mkdir()
+    other = next((job / "02_stage2" / ".stageio").glob("0*"))
+    ran = stageio("push", job, "--endpoint", server.url)
+    assert (ran.code, ran.err.count(str(attempt(job) / name)), "Traceback" in ran.err) == (1, 1, False)
+    expected = {str(of.attributes[names.LOG_RECORD_UID]) for of in reader.log_records(str(other / "events.jsonl"))}
+    assert expected < set(arrived(server))
+    again = json.loads(stageio("push", job, "--endpoint", server.url, "--json").out)
+    assert (again["complete"], str(attempt(job)) in again["jobs"][0]["failed"]) == (False, True)
 
 
 def test_folder_that_cannot_be_written(stageio: Command, job: Path, server: Answers, monkeypatch) -> None:
