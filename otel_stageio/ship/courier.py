@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otel_stageio.errors import guard
 from otel_stageio.ship import backlog, markers, ways
 from otel_stageio.ship.lines import Line
-from otel_stageio.ship.push import Pushed, intend, push_folder
+from otel_stageio.ship.push import DISK, Pushed, intend, push_folder
 from otel_stageio.ship.sources import FILES, SPANS, of_attempt, of_run
 from otel_stageio.ship.waiting import standings
 
@@ -311,6 +311,8 @@ class Courier:
         """Send what is new in a folder; whether the destinations have all of it that they take."""
         usable = {name: way for name, way in open_ways.items() if self._lines[name].usable}
         pushed = push_folder(source, usable, Pushed(), self._heard)
+        for signal in pushed.tallies:
+            self._lines[signal].took()
         for signal, answer in pushed.stopped.items():
             self._lines[signal].stopped(answer)
         return pushed.complete and all(line.usable or line.not_taken for line in self._lines.values())
@@ -332,11 +334,20 @@ class Courier:
         while self._behind and not self._ending:
             for source, meant in backlog.left(self._behind[0], self._to):
                 ready = {name: of for name, of in self._open_ways(time.monotonic()).items() if name in meant}
-                if source.folder not in self._folders and not self._push(source, ready):
+                if source.folder not in self._folders and not self._left_behind(source, ready):
                     return
                 if self._ending:
                     return
             self._behind.pop(0)
+
+    def _left_behind(self, source: Source, ready: Mapping[str, Way]) -> bool:
+        """The same as `_push` for an earlier stage, whose folder may be somebody else's and not ours to write in."""
+        try:
+            return self._push(source, ready)
+        except OSError as why:
+            if why.errno in DISK:
+                raise
+            return True
 
     def _failed(self, why: BaseException) -> None:
         for line in self._lines.values():
