@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:  # `stageio status | head`; the interpreter would complain while it ends
         os._exit(output.INCOMPLETE)
     sys.exit(code)

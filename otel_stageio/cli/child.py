@@ -15,7 +15,7 @@ import resource
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_stageio.record.outcome import NOT_EXECUTABLE, NOT_FOUND
 
@@ -80,11 +80,14 @@ class Child:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
     def start(self, command: Sequence[str], environ: Mapping[str, str], streams: Mapping[int, int]) -> None:
-        """Start the command with the descriptors `streams` by the numbers that it knows them by.
+        """Start the command with the descriptors `streams` by the numbers that it knows them by, -1 for one it has not.
 
         Raises CannotStart.
         """
-        actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in streams.items()]
+        actions: list[Any] = [
+            (os.POSIX_SPAWN_DUP2, ours, theirs) if ours >= 0 else (os.POSIX_SPAWN_CLOSE, theirs)
+            for theirs, ours in streams.items()
+        ]
         program = _found(command[0], environ.get("PATH", os.defpath))
         try:
             self.pid = self._spawn(program, command, environ, actions)
@@ -94,9 +97,7 @@ class Child:
             # A script without a first line that names its shell: shells run it themselves.
             self.pid = self._spawn("/bin/sh", ["/bin/sh", program, *command[1:]], environ, actions)
 
-    def _spawn(
-        self, program: str, command: Sequence[str], environ: Mapping[str, str], actions: list[tuple[int, int, int]]
-    ) -> int:
+    def _spawn(self, program: str, command: Sequence[str], environ: Mapping[str, str], actions: list[Any]) -> int:
         return os.posix_spawn(
             program, list(command), environ, file_actions=actions, setsigmask=self._before, setsigdef=_DEFAULTS
         )

@@ -10,7 +10,7 @@ from otel_stageio import conventions as names
 from otel_stageio import settings as surroundings
 from otel_stageio.cli import output
 from otel_stageio.cli.child import CannotStart, Child
-from otel_stageio.cli.terminal import Stream
+from otel_stageio.cli.terminal import Stream, are_one, hold
 from otel_stageio.record.logger import StageLogger
 from otel_stageio.record.outcome import Outcome
 from otel_stageio.record.output import STDERR, STDOUT, Output, Reader, leave
@@ -40,6 +40,7 @@ class Asked(NamedTuple):
 def run(asked: Asked) -> Outcome:
     """Run a command as a stage. Raises StageIOError where the stage cannot be opened: then nothing was started."""
     sys.setswitchinterval(_SWITCH)
+    closed = hold((0, *_DESCRIPTORS.values()))  # before anything else is opened
     with Child() as child:
         # The terminal is the command's; what a person has to know is told by us.
         with surroundings.lent("STAGEIO_CONSOLE", "off"):
@@ -48,7 +49,7 @@ def run(asked: Asked) -> Outcome:
             io.track_input(path)
             if not os.path.lexists(path) and "://" not in path:
                 output.trouble(f"input {path} is missing")
-        outcome = _run(io, child, asked.command)
+        outcome = _run(io, child, asked.command, closed)
     outcome = _judged(io, outcome, asked.outputs)
     if not outcome.signal:
         io.span.set_attribute(names.PROCESS_EXIT_CODE, outcome.code)
@@ -61,10 +62,16 @@ def run(asked: Asked) -> Outcome:
     return outcome
 
 
-def _run(io: StageIO, child: Child, command: Sequence[str]) -> Outcome:
-    streams = {name: Stream(number) for name, number in _DESCRIPTORS.items()}
+def _run(io: StageIO, child: Child, command: Sequence[str], closed: set[int]) -> Outcome:
+    stdout, stderr = _DESCRIPTORS.values()
+    together = not closed and are_one(stdout, stderr)
+    apart = {STDOUT: stdout} if together else _DESCRIPTORS
+    streams = {name: Stream(number) for name, number in apart.items() if number not in closed}
+    theirs = dict.fromkeys(closed, -1) | {apart[name]: of.theirs for name, of in streams.items()}
+    if together:
+        theirs[stderr] = theirs[stdout]
     try:
-        child.start(command, _environ(io), {_DESCRIPTORS[name]: of.theirs for name, of in streams.items()})
+        child.start(command, _environ(io), theirs)
     except CannotStart as why:
         output.trouble(str(why))
         return Outcome(why.code, str(why))

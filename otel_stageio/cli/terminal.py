@@ -11,8 +11,12 @@ import contextlib
 import fcntl
 import os
 import select
+import stat
 import termios
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SIZE: Final = 8
 #: Places in what `tcgetattr` gives.
@@ -20,6 +24,24 @@ _IFLAG, _OFLAG, _LFLAG = 0, 1, 3
 #: What `cfmakeraw` leaves of these.
 _COOKED_IN: Final = termios.ICRNL | termios.IXON | termios.ISTRIP
 _COOKED: Final = termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN
+
+
+def hold(descriptors: Sequence[int]) -> set[int]:
+    """See to it that none of our streams that are closed becomes another file; gives those that were."""
+    closed = set()
+    for each in descriptors:
+        try:
+            os.fstat(each)
+        except OSError:
+            closed.add(each)
+            os.open(os.devnull, os.O_RDONLY)  # the lowest that is free
+    return closed
+
+
+def are_one(first: int, second: int) -> bool:
+    """Whether two streams are one file or pipe, as after ``2>&1``: then it is the order that counts."""
+    found, other = os.fstat(first), os.fstat(second)
+    return (found.st_dev, found.st_ino) == (other.st_dev, other.st_ino) and not stat.S_ISCHR(found.st_mode)
 
 
 class Stream:

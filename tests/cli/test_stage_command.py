@@ -55,6 +55,26 @@ def test_output() -> None:
     assert sorted(shown) == sorted(("mux", each.body) for each in records())
 
 
+def test_both_in_one() -> None:
+    """Where stdout and stderr go into one pipe, the order in it is the command's."""
+    script = "for i in $(seq 200); do echo $i; echo e$i >&2; done"
+    ran = run("--stage", "mux", "--", "sh", "-c", script, capture_output=False, stdout=-1, stderr=subprocess.STDOUT)
+    expected = [word for number in range(1, 201) for word in (str(number), f"e{number}")]
+    assert (ran.stdout.decode().split(), said("stdout")) == (expected, expected)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str) -> None:
+    """A stream that is closed for us is closed for the command, and nothing else is there in its place."""
+    look = "seen = [n for n in range(3) if os.path.lexists(f'/proc/self/fd/{n}')]"
+    Path("look.py").write_text(f"import os\n{look}\nopen('seen', 'w').write(' '.join(map(str, seen)))\n")
+    script = f"{sys.executable} -m otel_stageio run --stage mux -- {sys.executable} look.py {closed}"
+    ran = subprocess.run(["bash", "-c", f"({script})"], env=clean_environment(), capture_output=True, check=False)
+    gone = {"<&-": "0", ">&-": "1", "2>&-": "2"}
+    expected = [number for sign, number in gone.items() if sign not in closed.split()]
+    assert (ran.returncode, Path("seen").read_text().split()) == (0, expected)
+
+
 def test_in_time(tmp_path: Path) -> None:
     """What the command writes is there at once, also without a newline, and is on record while the command runs."""
     started = start("--stage", "mux", "--", "sh", "-c", "printf 'line\\nprompt> '; read answer; exit 0")
