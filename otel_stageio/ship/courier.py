@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio.errors import guard
 from otel_stageio.ship import backlog, markers, ways
+from otel_stageio.ship.folders import Folder
 from otel_stageio.ship.lines import Line
 from otel_stageio.ship.push import DISK, Pushed, intend, push_folder
-from otel_stageio.ship.sources import FILES, SPANS, of_attempt, of_run
+from otel_stageio.ship.sources import SPANS, of_attempt, of_run
 from otel_stageio.ship.waiting import standings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from otel_stageio.job.layout import JobLayout
     from otel_stageio.settings import Export
@@ -41,8 +42,6 @@ _LOADS_EARLY: Final = sys.version_info[:2] == (3, 12)
 #: Seconds that a fork waits for what is under way, and for the exporters to be loaded.
 _BEARABLE: Final = 0.05
 _LOADING: Final = 2.0
-#: Seconds for which a stage that has ended is still looked at.
-_AFTERWARDS: Final = 10.0
 
 
 class Left(NamedTuple):
@@ -54,44 +53,6 @@ class Left(NamedTuple):
     why: str
 
 
-class _Folder:
-    """A folder that is delivered: an attempt's, or a run's."""
-
-    def __init__(self, job: JobLayout, path: str, source: Callable[[], Source | None], *, ended: bool) -> None:
-        self.job = job
-        self.path = path
-        self.source = source
-        self.opened = time.monotonic()
-        #: When its stage ended, by the monotonic clock.
-        self.ended = self.opened if ended else None
-        #: Whether the backend was told that the stage runs.
-        self.shown = ended
-        self._settled: tuple[int, ...] | None = None
-
-    def sizes(self) -> tuple[int, ...]:
-        """How long its files are."""
-        return tuple(_size(f"{self.path}/{name}") for name in FILES)
-
-    def quiet(self, now: float) -> bool:
-        """Whether nothing is to be expected of it: what comes all the same goes out when the process ends."""
-        return self._settled is not None and self.ended is not None and now - self.ended > _AFTERWARDS
-
-    def settle(self, sizes: tuple[int, ...]) -> None:
-        """All of it was delivered when its files were that long."""
-        self._settled = sizes
-
-    def grown(self) -> bool:
-        """Whether something was written since."""
-        return self._settled is None or self._settled != self.sizes()
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
 class Courier:
     """Delivers what stages of this process record. All methods may be called from any thread and signal handler."""
 
@@ -101,7 +62,7 @@ class Courier:
         self._lines = {
             name: Line(signal, partial(ways.way, name, export)) for name, signal in ways.signals(export).items()
         }
-        self._folders: dict[str, _Folder] = {}
+        self._folders: dict[str, Folder] = {}
         self._known_jobs: set[str] = set()
         self._asked: list[JobLayout] = []
         self._behind: list[JobLayout] = []
@@ -124,7 +85,7 @@ class Courier:
         """A stage has opened: its attempt's folder, and its run. Raises OSError."""
         intend(folder, set(self._to.values()))
         self._take(job, run)
-        self._folders[folder] = _Folder(job, folder, partial(of_attempt, folder, live=True), ended=False)
+        self._folders[folder] = Folder(job, folder, partial(of_attempt, folder, live=True), ended=False)
         self._begin()
 
     def follow_run(self, job: JobLayout, run: int) -> None:
@@ -136,7 +97,7 @@ class Courier:
         folder = str(job.run_dir(run))
         if folder not in self._folders:
             intend(folder, set(self._to.values()))
-            self._folders[folder] = _Folder(job, folder, partial(of_run, job, run), ended=True)
+            self._folders[folder] = Folder(job, folder, partial(of_run, job, run), ended=True)
 
     def _begin(self) -> None:
         if self._thread is None:
@@ -243,7 +204,7 @@ class Courier:
                 found[key] = Left(*key, records=0, why=why)
         return list(found.values())
 
-    def _grown(self) -> list[_Folder]:
+    def _grown(self) -> list[Folder]:
         now = time.monotonic()
         there = [folder for folder in list(self._folders.values()) if self._ending or not folder.quiet(now)]
         return [folder for folder in there if folder.grown()]
@@ -321,7 +282,7 @@ class Courier:
         for line in self._lines.values():
             line.heard()
 
-    def _show(self, folder: _Folder, way: Way) -> bool:
+    def _show(self, folder: Folder, way: Way) -> bool:
         source = folder.source()
         line = markers.marker(folder.path) if source is not None and source.spans else None
         if line is not None:

@@ -103,9 +103,9 @@ def push(
     """Send what the destinations do not have yet, each signal on its way; `told` hears how far it is.
 
     The ends of attempts and pipelines whose processes died are written first. A signal that the destination does not
-    take is not tried again, and one whose backend is away ends for all of the job; its cursors stay. Where it is `unsure` whether
-    records are to blame, other files are tried first. A folder that cannot be read or noted down holds up no other.
-    Raises OSError where the job cannot be read or its disk takes nothing.
+    take is not tried again, and one whose backend is away ends for all of the job; its cursors stay. Where it is
+    `unsure` whether records are to blame, other files are tried first. A folder that cannot be read or noted down
+    holds up no other. Raises OSError where the job cannot be read or its disk takes nothing.
     """
     if recovery.write_all_ends(all_stages(job)):
         registry.update(job)
