@@ -125,6 +125,17 @@ def _update(job: JobLayout, changed: str | None) -> list[str]:
         return _dead(job, now, left.items)
 
 
+def overview(job: JobLayout) -> dict[str, Any] | None:
+    """The job manifest as it would be written now, without what others wrote there; None where nothing ran.
+
+    Nothing is written. Raises OSError where the job folder cannot be read.
+    """
+    of_items: Items = {}
+    items.look(job, changes.since(job, None), of_items)
+    document = compose(job, look(job, {}), {}, of_items)
+    return None if document is None else json.loads(dump(document))
+
+
 def _taken() -> _Memory | None:
     try:
         return _memory.pop()
