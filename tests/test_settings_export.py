@@ -265,10 +265,13 @@ def test_the_file_only_path_loads_nothing_of_it():
         "print(sorted(name for name in sys.modules if name.startswith(few)))"
     )
     for environ, expected in (
-        ("'PATH': '/bin'", ["otel_stageio.settings.project"]),
+        ("'PATH': '/bin'", ["otel_stageio.settings.project", "otel_stageio.settings.variables"]),
         (
             f"{GENERAL!r}: {URL!r}",
-            [f"otel_stageio.settings.{name}" for name in ("export", "project", "proxies")] + ["urllib.parse"],
+            [
+                *(f"otel_stageio.settings.{name}" for name in ("export", "project", "proxies", "variables")),
+                "urllib.parse",
+            ],
         ),
     ):
         done = subprocess.run(

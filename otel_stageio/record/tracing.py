@@ -79,10 +79,11 @@ class StageTracing(StageCore):
             for name in carrier.VARIABLES:
                 made.pop(name, None)
             made.update(handed)
-        opened = self._opened
-        made[_JOB_DIR] = str(opened.job.root) if opened.job is not None else os.path.abspath(opened.layout.job.root)
-        if opened.recorder.places is not None:
-            made[_ATTEMPT] = opened.recorder.places.attempt_folder
+        stage = os.path.dirname(self._folder) if self._opened.layout.item else self._folder
+        made[_JOB_DIR] = os.path.dirname(stage)
+        places = self._opened.recorder.places
+        if places is not None:
+            made[_ATTEMPT] = places.attempt_folder
         if self._opened.run_name:
             made[_RUN] = self._opened.run_name
         return made

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from otel_stageio.job import attempts
-from otel_stageio.job.layout import JobLayout, StageLayout
+from otel_stageio.job.layout import JobLayout, StageLayout, all_stages
 from otel_stageio.model import LogRecord, Span
 from otel_stageio.ship import cursor
 from otel_stageio.ship.cursor import SHIPPED
 from otel_stageio.ship.push import Pushed
-from otel_stageio.ship.sources import sources, stages
+from otel_stageio.ship.sources import sources
 from otel_stageio.views.manifest import dump, manifest
 from otel_stageio.views.state import fold
 from tests.backends.programs import Collector, Jaeger, eventually
@@ -59,7 +59,7 @@ def test_the_fold_of_what_the_collector_has_is_the_manifest(story: JobLayout, co
     pushed(story, collector.otlp_http)
     there = at_collector(collector, story)
     found: list[tuple[str, str]] = []
-    for stage in stages(story):
+    for stage in all_stages(story):
         for number in stage.attempts():
             ours, uids = attempts.state(stage, number), uids_of(stage, number)
             of_this = (said.record for uid, said in reversed(there.items()) if uid in uids)

@@ -237,7 +237,7 @@ def test_environment_for_a_child(monkeypatch, tmp_path):
             child("tts", io.environ())
             with trace.get_tracer("mixer").start_as_current_span("mix down"):
                 child("mix", io.environ())
-    added = {"TRACEPARENT", "STAGEIO_JOB_DIR", "STAGEIO_RUN"}
+    added = {"TRACEPARENT", "STAGEIO_JOB_DIR", "STAGEIO_RUN", "STAGEIO_ATTEMPT"}
     assert {name: of for name, of in made.items() if name not in added} == before == dict(os.environ)
     assert (made["STAGEIO_JOB_DIR"], made["STAGEIO_RUN"]) == (str(tmp_path / "job"), io.manifest["trace_id"])
     assert made["TRACEPARENT"] == "00-{}-{}-01".format(*ids(io.span))

@@ -9,7 +9,7 @@ import pytest
 from otel_stageio import StageIO
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.settings import Export, Signal
-from otel_stageio.ship import courier as couriers
+from otel_stageio.ship import folders
 from otel_stageio.ship.courier import Courier, courier
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_a_stage_that_ended_is_looked_at_no_more(
     with open(tmp_path / "01_asr" / ".stageio" / "001" / "events.jsonl", "ab") as file:
         file.write(b"\n")
     assert len(made._grown()) == 1
-    monkeypatch.setattr(couriers, "_AFTERWARDS", -1.0)
+    monkeypatch.setattr(folders, "_AFTERWARDS", -1.0)
     assert made._grown() == []
     made._ending = 1.0
     assert len(made._grown()) == 1
