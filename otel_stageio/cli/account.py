@@ -89,7 +89,7 @@ class Account:
         for of in pushed.values():
             for folder in of.taken:
                 output.trouble(f"{folder} is being delivered by another process")
-            for line in _failed(of):
+            for line in (*_failed(of), *_anew(of)):
                 output.trouble(line)
         for job, why in self._rounds.failed.items():
             output.trouble(f"{job.root}: {why}")
@@ -131,3 +131,8 @@ def _failed(of: Pushed) -> list[str]:
 def _kinds(of: Pushed) -> str:
     sent = {what: of.tallies.get(signal, Tally()).delivered for signal, what in RECORDS.items()}
     return " and ".join(output.counted(number, what) for what, number in sent.items() if number)
+
+
+def _anew(of: Pushed) -> list[str]:
+    again = "its records are sent from the start again; backends can tell repeats by their ids"
+    return [f"{folder}: {why}; {again}" for folder, why in of.anew.items()]

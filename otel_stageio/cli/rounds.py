@@ -96,5 +96,6 @@ class Rounds:
             stopped={**kept, **untried, **now.stopped},
             taken=now.taken,
             failed={**before.failed, **now.failed},
+            anew={**before.anew, **now.anew},
         )
         moved(self.passed)

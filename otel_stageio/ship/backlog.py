@@ -30,7 +30,11 @@ def left(job: JobLayout, to: Mapping[str, str]) -> Iterator[tuple[Source, frozen
             continue
         with contextlib.suppress(OSError):
             known = cursor.load(source.folder)
-            meant = frozenset(signal for signal, where in to.items() if where in known)
+            meant = frozenset(
+                signal
+                for signal, where in to.items()
+                if where in known and (not known[where].meant or signal in known[where].meant)
+            )
             if any(
                 signal in meant and _waits(source, name, known[to[signal]].files) for name, signal in source.files()
             ):

@@ -83,7 +83,7 @@ class Courier:
 
     def follow(self, job: JobLayout, run: int, folder: str) -> None:
         """A stage has opened: its attempt's folder, and its run. Raises OSError."""
-        intend(folder, set(self._to.values()))
+        intend(folder, self._to)
         self._take(job, run)
         self._folders[folder] = Folder(job, folder, partial(of_attempt, folder, live=True), ended=False)
         self._begin()
@@ -96,7 +96,7 @@ class Courier:
     def _take(self, job: JobLayout, run: int) -> None:
         folder = str(job.run_dir(run))
         if folder not in self._folders:
-            intend(folder, set(self._to.values()))
+            intend(folder, self._to)
             self._folders[folder] = Folder(job, folder, partial(of_run, job, run), ended=True)
 
     def _begin(self) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from otel_stageio.journal import files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from otel_stageio.settings import Signal
 
@@ -56,6 +56,12 @@ class Delivered(NamedTuple):
 
     files: Mapping[str, Cursor] = MappingProxyType({})
     not_taken: Mapping[str, str] = MappingProxyType({})
+    #: The signals that were meant to go there when they were recorded; without any nobody said, and all were.
+    meant: frozenset[str] = frozenset()
+
+
+class NewerFormatError(OSError):
+    """A newer version wrote shipped.json: what it says of deliveries is not ours to change."""
 
 
 def destination(signal: Signal) -> str:
@@ -69,18 +75,25 @@ def destination(signal: Signal) -> str:
     return f"{scheme}://{host}:{signal.port}"
 
 
-def load(folder: str) -> dict[str, Delivered]:
+def load(folder: str, say: Callable[[str], None] = lambda _: None) -> dict[str, Delivered]:
     """What was delivered of a folder, by destination.
 
-    What is missing or cannot be understood says nothing, and its files are delivered from their start. Raises OSError
-    where shipped.json is there and cannot be read.
+    What cannot be understood says nothing, and its files are delivered from their start: `say` hears it. Raises OSError
+    where shipped.json is there and cannot be read, and NewerFormatError where a newer version wrote it.
     """
+    path = os.path.join(folder, SHIPPED)
     try:
-        document = json.loads(files.small(os.path.join(folder, SHIPPED), _MOST_BYTES))
+        document = json.loads(files.small(path, _MOST_BYTES))
+        written = document["format"]
+        if type(written) is int and written > _FORMAT:
+            raise NewerFormatError(
+                f"{SHIPPED} is of format {written}, and this otel-stageio knows {_FORMAT}: upgrade otel-stageio"
+            )
         return {str(to): _delivered(of) for to, of in document["destinations"].items()}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        say(f"{SHIPPED} cannot be understood")
         return {}
 
 
@@ -92,6 +105,7 @@ def save(folder: str, known: Mapping[str, Delivered]) -> None:
             to: {
                 "files": {name: _document(cursor) for name, cursor in of.files.items()},
                 "not_taken": dict(of.not_taken),
+                **({"meant": sorted(of.meant)} if of.meant else {}),
             }
             for to, of in known.items()
         },
@@ -107,6 +121,7 @@ def _delivered(of: Mapping[str, Any]) -> Delivered:
     return Delivered(
         files={str(name): _cursor(each) for name, each in of["files"].items()},
         not_taken={str(signal): str(why) for signal, why in of.get("not_taken", {}).items()},
+        meant=frozenset(map(str, of.get("meant", ()))),
     )
 
 
@@ -127,8 +142,11 @@ def _count(of: object) -> int:
     return of
 
 
-def standing(path: str, known: Cursor) -> Cursor:
-    """The cursor as it holds for the file that is there now: one of another file starts anew. Raises OSError."""
+def standing(path: str, known: Cursor, say: Callable[[str], None] = lambda _: None) -> Cursor:
+    """The cursor as it holds for the file that is there now: one of another file starts anew, and `say` hears it.
+
+    Raises OSError.
+    """
     try:
         with open(path, "rb", opener=files.regular) as file:
             start = file.read(_BEGINNING)
@@ -136,7 +154,14 @@ def standing(path: str, known: Cursor) -> Cursor:
     except FileNotFoundError:
         return Cursor()
     # Of a file that was shorter when it was first looked at, only what it had then is compared.
-    if known.beginning is None or known.offset > size or known.beginning != _print(start, known.offset):
+    if known.beginning is None:
+        return Cursor()
+    name = os.path.basename(path)
+    if known.offset > size:
+        say(f"{name} has {size:,} bytes, and {known.offset:,} of it were delivered")
+        return Cursor()
+    if known.beginning != _print(start, known.offset):
+        say(f"{name} is another file than the one that was delivered")
         return Cursor()
     return known
 

@@ -72,6 +72,8 @@ class Pushed(NamedTuple):
     taken: tuple[str, ...] = ()
     #: Folders of which something cannot be read or noted down, with the reason.
     failed: Mapping[str, str] = {}
+    #: Folders of which nobody can say what was delivered, with the reason: they were sent from the start.
+    anew: Mapping[str, str] = {}
 
     @property
     def total(self) -> Tally:
@@ -145,14 +147,19 @@ def push_folder(
         lock.release()
 
 
-def intend(folder: str, destinations: set[str]) -> None:
-    """Note where a folder's records are meant to go, so that a later stage takes along what is left. Raises OSError."""
+def intend(folder: str, destinations: Mapping[str, str]) -> None:
+    """Note where a folder's signals are meant to go, so that a later stage takes along what is left. Raises OSError."""
     known = cursor.load(folder)
-    cursor.save(folder, {**{to: Delivered() for to in sorted(destinations)}, **known})
+    meant = {
+        to: Delivered(meant=frozenset(signal for signal, where in destinations.items() if where == to))
+        for to in sorted(set(destinations.values()))
+    }
+    cursor.save(folder, {**meant, **known})
 
 
 def _push_files(source: Source, ways: Mapping[str, Way], pushed: Pushed, told: Callable[[Pushed], None]) -> Pushed:
-    known = cursor.load(source.folder)
+    doubts: list[str] = []
+    known = cursor.load(source.folder, doubts.append)
 
     def keep(to: str, of: Delivered) -> None:
         known[to] = of
@@ -165,7 +172,9 @@ def _push_files(source: Source, ways: Mapping[str, Way], pushed: Pushed, told: C
             continue
         mine = known.get(way.to, Delivered())
         path = os.path.join(source.folder, name)
-        before = cursor.standing(path, mine.files.get(name, Cursor()))
+        before = cursor.standing(path, mine.files.get(name, Cursor()), doubts.append)
+        if doubts:
+            pushed = pushed._replace(anew={**pushed.anew, source.folder: "; ".join(doubts)})
         for outcome in way.deliver(path, before, live=source.live):
             now, stopped = outcome.cursor, outcome.stopped
             if stopped is not None:
@@ -174,7 +183,7 @@ def _push_files(source: Source, ways: Mapping[str, Way], pushed: Pushed, told: C
                     keep(way.to, mine._replace(not_taken={**mine.not_taken, signal: stopped.why}))
                 break
             taken = {each: why for each, why in mine.not_taken.items() if each != signal}
-            mine = Delivered({**mine.files, name: now}, taken)
+            mine = mine._replace(files={**mine.files, name: now}, not_taken=taken)
             keep(way.to, mine)
             pushed = _counted(pushed, signal, before, outcome)
             before = now

@@ -325,7 +325,7 @@ def test_broken_lines_are_counted(stageio: Command, job: Path, server: Answers) 
 
 
 def test_shipped_json_says_nothing(stageio: Command, job: Path, server: Answers) -> None:
-    """Missing, of another shape or no JSON: everything is sent again, and nothing fails."""
+    """Of another shape or no JSON: everything is sent again, a line says so for each folder, and nothing fails."""
     stageio("push", job, "--endpoint", server.url)
     for content in (b"", b"[]", b'{"format": 0, "files": {"logs.jsonl": 12}}', b"[" * 100_000, b"\xff"):
         server.asked = []
@@ -333,7 +333,26 @@ def test_shipped_json_says_nothing(stageio: Command, job: Path, server: Answers)
             with open(os.path.join(source.folder, "shipped.json"), "wb") as file:
                 file.write(content)
         ran = stageio("push", job, "--endpoint", server.url)
-        assert (ran.code, ran.err, arrived(server)) == (0, "", on_disk(JobLayout(job)))
+        assert (ran.code, arrived(server)) == (0, on_disk(JobLayout(job)))
+        assert sorted(ran.err.splitlines()) == sorted(
+            f"stageio: {source.folder}: shipped.json cannot be understood; its records are sent from the start again; "
+            "backends can tell repeats by their ids"
+            for source in sources(JobLayout(job))
+        )
+
+
+def test_shipped_json_of_a_newer_version(stageio: Command, job: Path, server: Answers) -> None:
+    """It is left as it is, with a word on what to do; the other folders are delivered, and the push is not complete."""
+    newer = json.dumps({"format": 2, "destinations": {}})
+    (attempt(job) / "shipped.json").write_text(newer)
+    ran = stageio("push", job, "--endpoint", server.url)
+    assert (ran.code, (attempt(job) / "shipped.json").read_text()) == (1, newer)
+    assert f"{attempt(job)}: shipped.json is of format 2, and this otel-stageio knows 1: upgrade" in ran.err
+    (attempt(job) / "shipped.json").unlink()
+    sent = {*arrived(server)}
+    assert sent < {*on_disk(JobLayout(job))}
+    assert stageio("push", job, "--endpoint", server.url).code == 0
+    assert {*arrived(server)} == {*on_disk(JobLayout(job))}
 
 
 def test_cursor_past_the_end_or_of_another_file(stageio: Command, job: Path, server: Answers) -> None:
@@ -349,6 +368,7 @@ def test_cursor_past_the_end_or_of_another_file(stageio: Command, job: Path, ser
     )
     ran = stageio("push", job, "--endpoint", server.url, "--json")
     assert [each["delivered"] for each in json.loads(ran.out)["jobs"][0]["deliveries"]] == [0, 2]
+    assert f"{path.parent}: logs.jsonl is another file than the one that was delivered; its records" in ran.err
     server.asked = []
     path.write_bytes(line[:-1].replace(b"hello", b"") + b"\n")
     ran = stageio("push", job, "--endpoint", server.url, "--json")

@@ -124,7 +124,7 @@ def test_signals_that_were_meant_to_go_there(stageio: Command, job: Path, server
     stageio("push", job, "--endpoint", server.url, "--signal", "traces")
     for each in job.glob("*/.stageio/001"):
         (each / "shipped.json").unlink()
-        push.intend(str(each), {server.url})
+        push.intend(str(each), {"traces": server.url, "logs": server.url})
     assert [each[:4] for each in deliveries(stageio, job)] == [("traces", server.url, 1, 2), ("logs", server.url, 0, 6)]
 
 

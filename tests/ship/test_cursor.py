@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_stageio.settings import Signal
-from otel_stageio.ship.cursor import SHIPPED, Cursor, Delivered, Refused, beginning, destination, load, save, standing
+from otel_stageio.ship.cursor import (
+    SHIPPED,
+    Cursor,
+    Delivered,
+    NewerFormatError,
+    Refused,
+    beginning,
+    destination,
+    load,
+    save,
+    standing,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,3 +96,40 @@ def test_nothing_secret_is_written(tmp_path: Path) -> None:
     document = json.loads((tmp_path / SHIPPED).read_bytes())
     of = document["destinations"]["http://localhost:4318"]["files"]["logs.jsonl"]
     assert of["refused"] == [{"record": "w-5", "why": "HTTP 400"}]
+
+
+def test_a_newer_format_is_left_as_it_is(tmp_path: Path) -> None:
+    """What a newer version noted is refused with what to do, and not taken for nothing."""
+    text = json.dumps({"format": 99, "destinations": {}})
+    (tmp_path / SHIPPED).write_text(text)
+    with pytest.raises(NewerFormatError, match="of format 99, and this otel-stageio knows 1: upgrade"):
+        load(str(tmp_path))
+    assert (tmp_path / SHIPPED).read_text() == text
+
+
+def test_what_starts_anew_says_why(tmp_path: Path) -> None:
+    """A shipped.json of no sense, a cursor past the end and a replaced file are told; a missing one is not."""
+    said: list[str] = []
+    load(str(tmp_path), said.append)
+    (tmp_path / SHIPPED).write_text("{")
+    load(str(tmp_path), said.append)
+    path = tmp_path / "logs.jsonl"
+    path.write_bytes(b"a" * 10)
+    known = Cursor(offset=10, beginning=beginning(str(path), 10))
+    assert standing(str(path), known, said.append) == known
+    path.write_bytes(b"b" * 10)
+    standing(str(path), known, said.append)
+    path.write_bytes(b"a" * 9)
+    standing(str(path), known, said.append)
+    assert said == [
+        "shipped.json cannot be understood",
+        "logs.jsonl is another file than the one that was delivered",
+        "logs.jsonl has 9 bytes, and 10 of it were delivered",
+    ]
+
+
+def test_which_signals_were_meant_is_kept(tmp_path: Path) -> None:
+    """A signal that was not meant to go to a destination is known not to be."""
+    known = {"http://h:1": Delivered(meant=frozenset({"logs"}))}
+    save(str(tmp_path), known)
+    assert load(str(tmp_path)) == known

@@ -210,6 +210,25 @@ def test_retry_after_is_honoured(tmp_path: Path, server: Answers) -> None:
     assert asked == 1
 
 
+def test_a_signal_that_was_not_meant_to_go_is_not_taken_along(tmp_path: Path, run_script: RunScript) -> None:
+    """Of a stage that sends no traces a later one, which does, takes its log records along, and not its span."""
+    with backend() as gone:
+        pass
+    run_script(SHORT.replace('"asr"', '"mux"'), env=to(gone, OTEL_TRACES_EXPORTER="none"))
+    (path,) = tmp_path.glob("out/*_mux/.stageio/001/traces.jsonl")
+    kept = {each.span_id for each in reader.spans(str(path))}
+    with backend(port=int(gone.url.rpartition(":")[2])) as back:
+        process = begun(LONG, tmp_path, to(back))
+        try:
+            eventually(lambda: set(on_disk(tmp_path / "out")) - set(arrived(back)) <= kept)
+        finally:
+            (tmp_path / "go").touch()
+            process.communicate(timeout=30)
+        there = set(arrived(back))
+    assert kept
+    assert not kept & there
+
+
 def test_a_signal_that_is_not_taken_is_noted_once(tmp_path: Path, run_script: RunScript) -> None:
     """As with Jaeger, which has no logs: they do not wait, nothing is said, and shipped.json has what was answered."""
     with backend() as jaeger, backend() as other:
@@ -223,7 +242,7 @@ def test_a_signal_that_is_not_taken_is_noted_once(tmp_path: Path, run_script: Ru
         assert (done.stderr, len(other.asked), len(spans(jaeger))) == ("", 1, 3)
         attempt = tmp_path / "out" / "01_asr" / ".stageio" / "001"
         shipped = json.loads((attempt / SHIPPED).read_bytes())["destinations"]
-    assert shipped[other.url] == {"files": {}, "not_taken": {"logs": "HTTP 404 Not Found"}}
+    assert shipped[other.url] == {"files": {}, "not_taken": {"logs": "HTTP 404 Not Found"}, "meant": ["logs"]}
 
 
 def test_a_wrong_address_is_told(run_script: RunScript, server: Answers) -> None:
