@@ -18,7 +18,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help test backends demo bench test-oldest constraints clean
+.PHONY: help test backends demo bench stress test-oldest constraints clean
 
 heading = @printf '\n== %s\n' '$(1)'
 
@@ -45,6 +45,10 @@ backends: $(MADE) ## build Jaeger and a Collector for the tests that need them: 
 demo: $(VENV)/.speech ## the speech pipeline on the sample, or on a recording of yours: make demo WAV=/path/to/file.wav
 	$(call heading,examples/speech)
 	@$(BIN)/python examples/speech/run.py $(if $(WAV),--wav "$(WAV)")
+
+stress: $(VENV)/.dev ## fifty processes on one job folder for five minutes, their work ended at random
+	$(call heading,stress)
+	@$(BIN)/python -m tests.stress
 
 bench: $(VENV)/.bench ## the benchmarks, into docs/performance.md; some rows, or quicker: make bench ROWS="log_record growth" SIZE=small
 	$(call heading,benchmarks)
