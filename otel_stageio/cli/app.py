@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from otel_stageio import __version__
-from otel_stageio.cli import output, push, rebuild, status
+from otel_stageio.cli import output, push, rebuild, run, status
 from otel_stageio.errors import StageIOError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def stageio() -> None:
     """See above."""
 
 
-for verb in (push.command, rebuild.command, status.command):
+for verb in (push.command, rebuild.command, run.command, status.command):
     stageio.add_command(verb)
 
 

@@ -17,6 +17,7 @@ CACHE = ".cache"
 LOGS = "logs"
 RUNS = "runs"
 NUMBERS = "numbers"
+PIPELINES = "pipelines"
 JOB_JSON = "job.json"
 LOCK = "lock"
 EVENTS = "events.jsonl"
@@ -86,6 +87,11 @@ class JobLayout(NamedTuple):
     def runs_dir(self) -> Path:
         """One folder for each run."""
         return self.root / STAGEIO / RUNS
+
+    @property
+    def pipelines_dir(self) -> Path:
+        """One file for each ``stageio run`` that is under way: its lock, and what its span will say."""
+        return self.root / STAGEIO / PIPELINES
 
     def run_dir(self, number: int) -> Path:
         """Return the folder of run `number`."""

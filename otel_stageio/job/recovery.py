@@ -32,13 +32,16 @@ if TYPE_CHECKING:
 _ERROR: Final = 2
 
 
-def write_ends(stage: StageLayout) -> list[int]:
+def write_ends(stage: StageLayout, *, killed: tuple[int, str] | None = None) -> list[int]:
     """Write the ends of the stage's attempts that are proved dead, and give back their numbers.
+
+    With `killed`, the id of a process and the signal that its parent saw it die of, only those of that process, and
+    they say so.
 
     Nothing happens while the stage is open, on a file system without locks, and for attempts of another host or an
     earlier boot, of which nobody here can know. The stage's lock is held meanwhile. Raises OSError.
     """
-    if not _dead(stage):
+    if not _dead(stage, killed=killed):
         return []
     links.avoid(stage.job.root, stage.folder, stage.inner)
     last_sign = _last_sign(stage)
@@ -47,10 +50,12 @@ def write_ends(stage: StageLayout) -> list[int]:
         return []
     try:
         # Looked at again: somebody may have been faster, or have begun a new attempt.
-        dead = _dead(stage, locked=True) if lock.works else []
+        dead = _dead(stage, locked=True, killed=killed) if lock.works else []
         newest = max(stage.attempts(), default=0)
         for number in dead:
-            _Attempt(stage, number).end(last_sign if number == newest else 0, with_manifest=number == newest)
+            _Attempt(stage, number).end(
+                last_sign if number == newest else 0, with_manifest=number == newest, signal=killed[1] if killed else ""
+            )
     finally:
         lock.release()
     return dead
@@ -65,15 +70,18 @@ def write_end_before(stage: StageLayout, attempt: int) -> bool:
     return False
 
 
-def _dead(stage: StageLayout, *, locked: bool = False) -> list[int]:
+def _dead(stage: StageLayout, *, locked: bool = False, killed: tuple[int, str] | None = None) -> list[int]:
     """The attempts of this host that have begun, have no whole end, and are run by nobody."""
     known = stage.attempts()
-    return [number for number in known if _is_dead(stage, number, newest=number == known[-1], locked=locked)]
+    pid = killed[0] if killed else None
+    return [number for number in known if _is_dead(stage, number, newest=number == known[-1], locked=locked, pid=pid)]
 
 
-def _is_dead(stage: StageLayout, number: int, *, newest: bool, locked: bool) -> bool:
+def _is_dead(stage: StageLayout, number: int, *, newest: bool, locked: bool, pid: int | None = None) -> bool:
     summary = status.read_summary(stage, number)
     if summary is None or summary.host != os.uname().nodename:
+        return False
+    if pid is not None and (summary.pid, summary.boot_id, summary.status) != (pid, status.boot_id(), names.RUNNING):
         return False
     if summary.status != names.RUNNING:
         return not _Attempt(stage, number).has_span() and (locked or not newest or locks.held(str(stage.lock)) is False)
@@ -107,8 +115,8 @@ class _Attempt:
             return True  # nothing that a span could be made of
         return any(each.span_id == started[0].span_id for each in reader.spans(self._traces))
 
-    def end(self, last_sign: int, *, with_manifest: bool) -> None:
-        """Write what is missing of its end, which was no earlier than `last_sign`."""
+    def end(self, last_sign: int, *, with_manifest: bool, signal: str = "") -> None:
+        """Write what is missing of its end, which was no earlier than `last_sign`, by the `signal` if known."""
         started = self._started()
         if started is None:
             return
@@ -116,7 +124,7 @@ class _Attempt:
         records = list(attempts.records(self._stage, self._number))
         state = attempts.state(self._stage, self._number)
         if state.finished is None:
-            finished = _finished(records, started[0], last_sign)
+            finished = _finished(records, started[0], last_sign, signal)
             _append(self._events, [encode.log_line(finished, end)])
             state = attempts.state(self._stage, self._number)
         made = spans.span(state)
@@ -151,10 +159,10 @@ def _append(path: str, lines: list[bytes]) -> None:
         file.close()
 
 
-def _finished(records: Iterable[LogRecord], started: LogRecord, last_sign: int) -> LogRecord:
+def _finished(records: Iterable[LogRecord], started: LogRecord, last_sign: int, signal: str) -> LogRecord:
     at = max((record.time_unix_nano for record in records), default=started.time_unix_nano) + 1000
     at = max(at, last_sign)
-    reason = f"the process ended without a word; last sign of it at {rfc3339(at)}"
+    reason = f"killed ({signal})" if signal else f"the process ended without a word; last sign of it at {rfc3339(at)}"
     return LogRecord(
         time_unix_nano=at,
         severity_number=names.SEVERITY_ERROR,
@@ -162,7 +170,7 @@ def _finished(records: Iterable[LogRecord], started: LogRecord, last_sign: int) 
         event_name=names.FINISHED,
         attributes={
             names.STATUS: names.ABANDONED,
-            names.ERROR_TYPE: names.ABANDONED,
+            names.ERROR_TYPE: signal or names.ABANDONED,
             names.REASON: reason,
             # A writer of its own, the same for whoever writes this: two that do say it once.
             names.LOG_RECORD_UID: f"{started.span_id}-1",

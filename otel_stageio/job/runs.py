@@ -2,6 +2,7 @@
 
 A run's folder appears with everything in it, by one rename, so a run is never half begun and no two processes begin the
 same one. The root span lasts a millisecond: it is there to carry the trace, its children tell how long things took.
+Where `stageio run` is the pipeline, the span is its own to write, when it ends (`pipelines`).
 """
 
 import json
@@ -92,6 +93,7 @@ def join(
     resource: Callable[[int], Resource],
     incoming: Ids | None = None,
     ids: Callable[[str, int], Ids] = lambda _name, _now: new_ids(),
+    owned: Ids | None = None,
 ) -> Run:
     """The run that a stage takes part in, begun now where it has to be.
 
@@ -99,27 +101,30 @@ def join(
     run of that trace: `incoming` says where the stage is called. Else it is the newest one, unless `done` says that the
     stage did its work in it already: then the pipeline was started again, and a new run begins. A run that begins in
     an incoming trace writes no span: the caller's stands for it; and the id of that trace is no name. `ids` gives the
-    ids of any other one's root span, from its name and start. Raises OSError.
+    ids of any other one's root span, from its name and start. A run that begins with the `owned` ids has no span yet:
+    whoever gave them writes it. Raises OSError.
     """
     begins = None if incoming is not None and name == incoming.trace_id else name
     while True:
         known = numbers(job)
         if name is not None:
-            run = _newest(job, known, lambda run: name in (run.name, run.trace_id))
+            run = newest(job, lambda run: name in (run.name, run.trace_id), known)
         elif incoming is not None:
-            run = _newest(job, known, lambda run: run.trace_id == incoming.trace_id)
+            run = newest(job, lambda run: run.trace_id == incoming.trace_id, known)
         else:
             run = read(job, known[-1]) if known else None
             run = None if run is not None and done(run.run) else run
         if run is not None:
             return run
         number = (known or [0])[-1] + 1
-        begun = _begin(job, number, name=begins, host=host, resource=resource, incoming=incoming, ids=ids)
+        begun = _begin(job, number, name=begins, host=host, resource=resource, spanless=owned or incoming, ids=ids)
         if begun is not None:
             return begun
 
 
-def _newest(job: JobLayout, known: list[int], wanted: Callable[[Run], bool]) -> Run | None:
+def newest(job: JobLayout, wanted: Callable[[Run], bool], known: list[int] | None = None) -> Run | None:
+    """The newest of the runs (those `known`) that is `wanted`. Raises OSError."""
+    known = numbers(job) if known is None else known
     return next((run for number in reversed(known) if (run := read(job, number)) and wanted(run)), None)
 
 
@@ -130,14 +135,14 @@ def _begin(
     name: str | None,
     host: str,
     resource: Callable[[int], Resource],
-    incoming: Ids | None,
+    spanless: Ids | None,
     ids: Callable[[str, int], Ids],
 ) -> Run | None:
-    """Begin run `number`; None where somebody else began it first."""
+    """Begin run `number`, with the ids `spanless` without a span; None where somebody else began it first."""
     now = time.time_ns()
     about = resource(number)
     shown = name or str(about.attributes[names.SERVICE_NAME])
-    where = incoming or ids(shown, now)
+    where = spanless or ids(shown, now)
     run = Run(
         run=number,
         name=name,
@@ -151,7 +156,7 @@ def _begin(
         by_host=where.by_host,
     )
     content = {RUN_JSON: f"{json.dumps(run._asdict(), indent=2)}\n".encode()}
-    if incoming is None:
+    if spanless is None:
         content[TRACES] = encode.span_line(_root_span(run, shown, about), encode.tail(identity.SCOPE, about))
     return run if files.claim_filled_folder(str(job.run_dir(number)), content) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +222,11 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
                 for each in recovery.write_all_ends(_stages(job, self._dead)):
                     found = True
                     registry.update(job, each.folder.name)
+            if os.path.isdir(job.pipelines_dir):
+                from otel_stageio.job import pipelines
+
+                with self._troubled("cannot write the end of a dead pipeline"):
+                    found = bool(pipelines.write_ends(job)) or found
             self._sending.take_along(again=found)
 
     def _update_job(self) -> None:

@@ -253,13 +253,18 @@ def _pipeline_log(job: JobLayout, run: Run) -> Path:
     return path if run.host == host else path.with_suffix(f".{host}.log")
 
 
-def _resource(request: Request, job_id: str, run: int) -> Resource:
+def instance() -> str:
+    """The id of this process among those of its service."""
     global _instance  # noqa: PLW0603 - a forked child is an instance of its own
     if _instance[0] != os.getpid():
         _instance = (os.getpid(), os.urandom(8).hex())
+    return _instance[1]
+
+
+def _resource(request: Request, job_id: str, run: int) -> Resource:
     service = request.redactor.text(request.settings.service_name)
     attributes = request.redactor.attributes(dict(request.settings.resource_attributes))
-    return identity.resource(service=service, instance=_instance[1], job=job_id, run=run, attributes=attributes)
+    return identity.resource(service=service, instance=instance(), job=job_id, run=run, attributes=attributes)
 
 
 def _start(opened: Opened, request: Request, *, job_id: str, run: Run | None) -> None:

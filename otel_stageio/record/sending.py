@@ -15,6 +15,7 @@ from otel_stageio.record import exits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from otel_stageio.job.layout import JobLayout
     from otel_stageio.record.opening import Opened
     from otel_stageio.settings import Export, Settings
     from otel_stageio.ship.courier import Courier
@@ -73,6 +74,19 @@ class Sending:
 
     def _troubled(self) -> guard:
         return guard(partial(self._opened.recorder.trouble, "cannot deliver the record"))
+
+
+def send_run(job: JobLayout, run: int, export: Export, report: Callable[[str], None]) -> None:
+    """Deliver the records of a run itself, now, if they are to be; `report` hears what waits. Never raises."""
+    if not _goes_somewhere(export):
+        return
+    from otel_stageio.ship.courier import courier
+
+    made = courier(export)
+    if made is not None:
+        with guard(lambda why: report(f"cannot deliver the record: {type(why).__name__}: {why}")):
+            made.follow_run(job, run)
+            _last_call(made, report)
 
 
 def _goes_somewhere(export: Export) -> bool:

@@ -58,6 +58,8 @@ NO_ENDPOINT = "no endpoint is set"
 
 _CHECKSUM_WAIT = 300.0
 _SERVICE = "stageio"
+#: What Python sets LC_CTYPE to where the locale is C.
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 #: Without all of these there is nothing more to be read of what is sent.
 _SHIPPING = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -138,6 +140,19 @@ _MAIN_FILE = _MainFile()
 def environment() -> dict[str, str]:
     """Return a copy of this process's environment, to be handed to a child."""
     return dict(os.environ)
+
+
+def environment_at_start() -> dict[str, str]:
+    """The same for a child that stands for this process: as it was before Python set LC_CTYPE itself (PEP 538)."""
+    made = environment()
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            at_start = file.read()
+    except OSError:
+        return made
+    if made.get("LC_CTYPE") in _COERCED and b"\0LC_CTYPE=" not in b"\0" + at_start:
+        del made["LC_CTYPE"]
+    return made
 
 
 @contextmanager

@@ -116,11 +116,22 @@ class Courier:
     def follow(self, job: JobLayout, run: int, folder: str) -> None:
         """A stage has opened: its attempt's folder, and its run. Raises OSError."""
         intend(folder, set(self._to.values()))
-        of_its_run = str(job.run_dir(run))
-        if of_its_run not in self._folders:
-            intend(of_its_run, set(self._to.values()))
-            self._folders[of_its_run] = _Folder(job, of_its_run, partial(of_run, job, run), ended=True)
+        self._take(job, run)
         self._folders[folder] = _Folder(job, folder, partial(of_attempt, folder, live=True), ended=False)
+        self._begin()
+
+    def follow_run(self, job: JobLayout, run: int) -> None:
+        """A run has a span of its own to be delivered. Raises OSError."""
+        self._take(job, run)
+        self._begin()
+
+    def _take(self, job: JobLayout, run: int) -> None:
+        folder = str(job.run_dir(run))
+        if folder not in self._folders:
+            intend(folder, set(self._to.values()))
+            self._folders[folder] = _Folder(job, folder, partial(of_run, job, run), ended=True)
+
+    def _begin(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="otel-stageio-ship", daemon=True)
             with contextlib.suppress(RuntimeError):  # no thread to be had: a later push sends what waits

@@ -9,7 +9,7 @@ import functools
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from otel_stageio.job import locks, recovery, registry
+from otel_stageio.job import locks, pipelines, recovery, registry
 from otel_stageio.ship import cursor
 from otel_stageio.ship.cursor import Cursor, Delivered
 from otel_stageio.ship.sources import Choice, sources, stages
@@ -96,12 +96,13 @@ def push(
 ) -> Pushed:
     """Send what the destinations do not have yet, each signal on its way; `told` hears how far it is.
 
-    The ends of attempts whose processes died are written first. A signal that the destination does not take is not
-    tried again, and one whose backend is away ends for all of the job; its cursors stay. Raises OSError where a file
-    cannot be read or a cursor not be written.
+    The ends of attempts and pipelines whose processes died are written first. A signal that the destination does not
+    take is not tried again, and one whose backend is away ends for all of the job; its cursors stay. Raises OSError
+    where a file cannot be read or a cursor not be written.
     """
     if recovery.write_all_ends(stages(job)):
         registry.update(job)
+    pipelines.write_ends(job)
     pushed = Pushed()
     for source in sources(job, choice):
         pushed = push_folder(source, ways, pushed, told)
