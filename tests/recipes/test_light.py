@@ -7,6 +7,7 @@ import os
 import pytest
 
 from otel_stageio import StageIO, open_job
+from otel_stageio.journal import reader
 from tests.recipes.conftest import DONE, told
 from tests.recipes.pages import RECIPES
 
@@ -39,6 +40,22 @@ def test_shell_loop_ends_with_the_stage_that_fails(run, ran, talk, tmp_path):
     ran("sh", script, talk, STAGEIO_RUN="night")
     assert told(tmp_path / "out") == DONE
     assert [row["attempt"] for row in open_job(tmp_path / "out").stages] == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("sh", RECIPES / "shell" / "pipeline.sh", "talk.txt"), ("make", "-f", MAKEFILE, "--jobs=4", "TEXT=talk.txt")],
+    ids=["shell", "make"],
+)
+def test_under_stageio_run(ran, talk, tmp_path, command):
+    """`stageio run` gives the recipe its job and its run, and the run's span says how long it took and how it ended."""
+    ran("python3", "-m", "otel_stageio", "run", "--job", "out/talk", "--name", "nightly", "--", *command)
+    job = tmp_path / "out/talk"
+    assert told(job) == DONE
+    (span,) = reader.spans(str(job / ".stageio/runs/001/traces.jsonl"))
+    assert (span.name, span.attributes["process.exit.code"]) == ("nightly", 0)
+    rows = open_job(job).stages
+    assert span.end_time_unix_nano - span.start_time_unix_nano > 1e9 * sum(row["duration_seconds"] for row in rows)
 
 
 def test_shell_loop_within_a_stage(ran, talk, tmp_path):
