@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from otel_stageio.errors import (
+        ItemNameError,
         JobFormatError,
         OutputPathError,
         SettingError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ItemNameError",
     "JobFormatError",
     "OutputPathError",
     "SettingError",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ItemNameError": "otel_stageio.errors",
     "JobFormatError": "otel_stageio.errors",
     "OutputPathError": "otel_stageio.errors",
     "SettingError": "otel_stageio.errors",

@@ -2,6 +2,7 @@
 
 StageIOError                what the caller can mend; raised at the call, the message says how
 ├── StageNameError          a stage name that cannot be a folder
+├── ItemNameError           an item name that cannot be a folder in the stage's
 ├── StageNumberError        a stage number that cannot be a folder's prefix
 ├── StatusError             a status that finalize does not know
 ├── OutputPathError         an output or cache path that leaves its folder, or a path that no file can have
@@ -32,6 +33,10 @@ class StageIOError(Exception):
 
 class StageNameError(StageIOError, ValueError):
     """The stage name cannot be honoured as a folder name."""
+
+
+class ItemNameError(StageIOError, ValueError):
+    """The item name cannot be honoured as the name of a folder in the stage's."""
 
 
 class StageNumberError(StageIOError, ValueError):

@@ -1,7 +1,9 @@
-"""Which stages somebody changed: whoever changes one says so here, and whoever remembers the others reads what is new.
+"""What somebody changed: whoever changes a stage or an item says so here, and whoever remembers reads what is new.
 
-One line for each change, the stage's folder, in .stageio/changes. The file only grows, by some thirty bytes for an
-attempt, and is read on from where it was last read. It is no record: without it all stages are looked at.
+One line for each change, in .stageio/changes: the folder, and of an item that has ended what is known of it, so that
+thousands of items need not be looked at one by one. The last line about a folder counts. The file only grows, by some
+thirty bytes for an attempt, by a hundred for an item's, and is read on from where it was last read. It is no record:
+without it everything is looked at.
 """
 
 from __future__ import annotations
@@ -12,9 +14,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from otel_stageio.journal import files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from otel_stageio.job.layout import JobLayout
 
 CHANGES: Final = "changes"
+#: Between a folder and what is known of it: no name holds one.
+_BETWEEN: Final = "\t"
 
 
 class Place(NamedTuple):
@@ -24,30 +30,48 @@ class Place(NamedTuple):
     end: int
 
 
+class Said(NamedTuple):
+    """What was said since some place: the folders, each with what is known of it, "" where it has to be looked at.
+
+    With `whole` that is since the beginning, and stages of which nothing is said may have changed all the same.
+    """
+
+    words: dict[str, str]
+    place: Place | None
+    whole: bool = False
+
+
 def tell(job: JobLayout, folder: str) -> None:
-    """Say that the stage with that folder is about to change, or has. Raises OSError.
+    """Say that the stage or item with that folder is about to change, or has. Raises OSError.
 
     From any process and thread. A new attempt's folder has to be there, and nothing said in it yet: then whoever reads
     this sees the one, and whoever has read on before will look for the other.
     """
+    _write(job, f"{folder}\n")
+
+
+def tell_known(job: JobLayout, known: Iterable[tuple[str, str]]) -> None:
+    """Say what is known of items that have ended, by folder, in one line each. Raises OSError."""
+    _write(job, "".join([f"{folder}{_BETWEEN}{of}\n" for folder, of in known]))
+
+
+def _write(job: JobLayout, text: str) -> None:
     said = files.AppendFile(str(job.inner / CHANGES))
-    said.write(os.fsencode(folder) + b"\n")
+    said.write(os.fsencode(text))
     said.close()
 
 
-def since(job: JobLayout, place: Place | None) -> tuple[set[str] | None, Place | None]:
-    """The folders that were told of since `place`, and the new place.
-
-    Of the folders None where nobody can say: from no place, of another file than that one, and without one to read.
-    """
+def since(job: JobLayout, place: Place | None) -> Said:
+    """What was said since `place`; since the beginning from no place, or from one in another file."""
     try:
         with open(job.inner / CHANGES, "rb", buffering=0, opener=files.regular) as file:
             found = os.fstat(file.fileno())
-            if place is None or found.st_ino != place.inode or found.st_size < place.end:
-                return None, Place(found.st_ino, found.st_size)
-            file.seek(place.end)
+            whole = place is None or found.st_ino != place.inode or found.st_size < place.end
+            begin = 0 if place is None or whole else place.end
+            file.seek(begin)
             said = file.read()
     except OSError:
-        return None, None
-    whole = said[: said.rfind(b"\n") + 1]  # the rest is being written
-    return {os.fsdecode(line) for line in whole.split(b"\n") if line}, place._replace(end=place.end + len(whole))
+        return Said({}, None, whole=True)
+    end = said.rfind(b"\n") + 1  # the rest is being written
+    pairs = (os.fsdecode(line).partition(_BETWEEN) for line in said[:end].split(b"\n") if line)
+    return Said({folder: of for folder, _, of in pairs}, Place(found.st_ino, begin + end), whole)

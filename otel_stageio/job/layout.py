@@ -1,14 +1,15 @@
-"""Where everything lies in a job folder, as path arithmetic, and which names a stage may have.
+"""Where everything lies in a job folder, as path arithmetic.
 
 Paths are built on the job folder as the caller gave it: relative stays relative. Nothing here writes; the folder is
 looked into by `stage_folders` and `StageLayout.attempts` alone.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from otel_stageio.errors import StageNameError, StageNumberError, attempt, quoted
+from otel_stageio.job.naming import folder_name, has_controls, is_count, joined_name, split_name
 
 STAGEIO = ".stageio"
 STAGE_LOG = "stage.log"
@@ -18,6 +19,7 @@ LOGS = "logs"
 RUNS = "runs"
 NUMBERS = "numbers"
 PIPELINES = "pipelines"
+ITEMS = "items"
 JOB_JSON = "job.json"
 LOCK = "lock"
 EVENTS = "events.jsonl"
@@ -25,14 +27,8 @@ LOG_RECORDS = "logs.jsonl"
 TRACES = "traces.jsonl"
 METRICS = "metrics.jsonl"
 
-#: What the file systems of Linux and macOS allow for one name, in bytes.
-NAME_BYTES = 255
-#: Numbers fit the 64 bit of OTLP's integers with room to count on; a longer row of digits is part of the name.
-_DIGITS = 18
 #: Runs and attempts are counted with as many digits at least.
 _COUNT_DIGITS = 3
-#: Control characters, and what else ends a line. (No regular expressions here: compiling them is felt at start-up.)
-_CONTROLS = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))
 
 
 class StageFolder(NamedTuple):
@@ -45,7 +41,7 @@ class StageFolder(NamedTuple):
     @property
     def ours(self) -> bool:
         """Whether a stage of that number and name has this folder; ``6_asr`` is somebody else's, ours is ``06_asr``."""
-        return self.folder == _joined(self.number, self.name)
+        return self.folder == joined_name(self.number, self.name)
 
 
 class JobLayout(NamedTuple):
@@ -99,16 +95,42 @@ class JobLayout(NamedTuple):
 
 
 class StageLayout(NamedTuple):
-    """The places of one stage."""
+    """The places of one stage, or of one item of it, which has its own in a folder below."""
 
     job: JobLayout
     number: int
     name: str
+    #: The item's name; "" is the stage itself.
+    item: str = ""
+
+    @property
+    def place(self) -> str:
+        """The folder relative to the job's, ``06_asr`` or ``06_asr/ep042``: what tells it from all others.
+
+        Raises StageNameError where it would exceed what a name may have.
+        """
+        folder = folder_name(self.number, self.name)
+        return f"{folder}/{self.item}" if self.item else folder
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The stage's folder, and below it the item's."""
+        return (self.whole.folder, self.folder) if self.item else (self.folder,)
+
+    @property
+    def label(self) -> str:
+        """What people call it: ``asr``, or ``asr:ep042``."""
+        return f"{self.name}:{self.item}" if self.item else self.name
+
+    @property
+    def whole(self) -> "StageLayout":
+        """The stage that this is an item of; a stage itself."""
+        return self._replace(item="") if self.item else self
 
     @property
     def folder(self) -> Path:
-        """The stage's folder. Raises StageNameError where it would exceed what a name may have."""
-        return self.job.root / folder_name(self.number, self.name)
+        """The stage's folder, or the item's. Raises StageNameError as `place`."""
+        return self.job.root / self.place
 
     @property
     def log(self) -> Path:
@@ -131,6 +153,11 @@ class StageLayout(NamedTuple):
         return self.folder / STAGEIO
 
     @property
+    def items_dir(self) -> Path:
+        """One file for each item of the stage, of its name: written before the item's folder is."""
+        return self.job.root / folder_name(self.number, self.name) / STAGEIO / ITEMS
+
+    @property
     def lock(self) -> Path:
         """Held while an attempt is alive."""
         return self.inner / LOCK
@@ -148,103 +175,31 @@ class StageLayout(NamedTuple):
             names = os.listdir(self.inner)
         except FileNotFoundError:
             return []
-        return sorted(int(name) for name in names if len(name) >= _COUNT_DIGITS and _is_count(name))
+        return sorted(int(name) for name in names if len(name) >= _COUNT_DIGITS and is_count(name))
+
+    def items(self) -> list[str]:
+        """The names of the stage's items whose folders are there: two looks, however many they are.
+
+        None where a folder cannot be read.
+        """
+        # As text: in a job of a thousand stages path objects would cost more than the looking.
+        folder = f"{self.job.root}/{self.whole.place}"
+        try:
+            known = os.listdir(f"{folder}/{STAGEIO}/{ITEMS}")
+            there = {*os.listdir(folder)} if known else set()
+        except OSError:
+            return []
+        return sorted(there.intersection(known))
 
 
 def _counted(number: int) -> str:
     return f"{number:0{_COUNT_DIGITS}d}"
 
 
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
-
-
-def split_name(text: str) -> tuple[int | None, str]:
-    """Split ``06_asr`` into 6 and ``asr``; a text without a number in front comes back whole, with None.
-
-    Raises StageNameError where `text` is not a str. Whether the name is allowed is `check_name`'s to say.
-    """
-    number, _, name = _text(text).partition("_")
-    return (int(number), name) if name and _is_count(number) else (None, text)
-
-
-def check_name(name: str) -> str:
-    """Return `name`, a stage's without its number, if it can be part of a folder name and of a log line.
-
-    Raises StageNameError, which says what is wrong: no text, empty, ``.``, ``/``, ``..``, a control character or line
-    break (it would forge log lines), a blank at an end, or a folder name of more than 255 bytes.
-    """
-    trouble = _trouble(_text(name))
-    if trouble:
-        message = f"the stage name {quoted(name)} {trouble}; give one that can be a folder's name, such as 'asr'"
-        raise StageNameError(message)
-    return name
-
-
-def _text(name: object) -> str:
-    if isinstance(name, str):
-        return name
-    message = f"a stage name is text, {quoted(name)} is {type(name).__name__}"
-    raise StageNameError(message)
-
-
-def _trouble(name: str) -> str:
-    if not name.strip():
-        return "is empty"
-    if name == "." or ".." in name:
-        return "is a step through folders" if name in {".", ".."} else "holds '..'"
-    if "/" in name or os.sep in name:
-        return "holds a '/'" if "/" in name else f"holds a {os.sep!r}"
-    if not _CONTROLS.isdisjoint(name):
-        return "holds a control character or a line break"
-    if name != name.strip():
-        return "begins or ends with a blank"
-    if name.endswith("_") and name[:-1].isdigit():
-        return "is a number without a name"
-    return _no_folder(_joined(0, name))
-
-
-def _no_folder(folder: str) -> str:
-    try:
-        size = len(os.fsencode(folder))
-    except UnicodeEncodeError:
-        return "cannot be written in the encoding of file names"
-    return f"makes a folder name of {size} bytes, {NAME_BYTES} are possible" if size > NAME_BYTES else ""
-
-
-def check_number(number: int) -> int:
-    """Return `number` as an int. Raises StageNumberError where it is none, is negative or has more than 18 digits.
-
-    What counts as an integer in Python (numpy's too) is one here, a bool is not.
-    """
-    value = attempt(lambda: -1 if isinstance(number, bool) else number.__index__(), lambda _: -1)
-    if not 0 <= value < 10**_DIGITS:
-        message = f"the stage number {quoted(number)} is not a whole number from 0 up (of at most {_DIGITS} digits)"
-        raise StageNumberError(message)
-    return value
-
-
-def folder_name(number: int, name: str) -> str:
-    """Return the stage's folder name, ``06_asr``: the number with two digits, more where it needs them.
-
-    Raises StageNameError where that exceeds 255 bytes.
-    """
-    joined = _joined(number, name)
-    trouble = _no_folder(joined)
-    if trouble:
-        message = f"the stage name {quoted(name)} with the number {number} {trouble}; give a shorter one"
-        raise StageNameError(message)
-    return joined
-
-
-def _joined(number: int, name: str) -> str:
-    return f"{number:02d}_{name}"
-
-
 def stage_folder(entry: str) -> StageFolder | None:
     """Return the stage that an entry of the job folder would belong to, by its name; None for any other."""
     number, name = split_name(entry)
-    if number is None or not _CONTROLS.isdisjoint(name):
+    if number is None or has_controls(name):
         return None
     return StageFolder(number=number, name=name, folder=entry)
 
@@ -275,3 +230,23 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _order(folder: StageFolder) -> tuple[int, str, str]:
     return folder.number, folder.name, folder.folder
+
+
+def stages(job: JobLayout) -> list[StageLayout]:
+    """The stages that have a folder of ours, in the order of `stage_folders`, without their items. Raises OSError."""
+    return [StageLayout(job, of.number, of.name) for of in stage_folders(job.root) if of.ours]
+
+
+def all_stages(job: JobLayout) -> Iterator[StageLayout]:
+    """Every stage followed by its items. Raises OSError as `stages`."""
+    for stage in stages(job):
+        yield stage
+        for item in stage.items():
+            yield stage._replace(item=item)
+
+
+def placed(job: JobLayout, place: str) -> StageLayout | None:
+    """The stage or item of that `StageLayout.place`; None where it is none of ours."""
+    folder, _, item = place.partition("/")
+    of = stage_folder(folder)
+    return StageLayout(job, of.number, of.name, item) if of is not None and of.ours else None

@@ -11,7 +11,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from otel_stageio.job.layout import STAGEIO, check_name, check_number, folder_name, split_name, stage_folders
+from otel_stageio.job.layout import STAGEIO, stage_folders
+from otel_stageio.job.naming import check_name, check_number, folder_name, split_name
 from otel_stageio.journal import files
 
 if TYPE_CHECKING:

@@ -16,10 +16,11 @@ from operator import attrgetter, index
 from typing import Any, Final, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.job import changes, identity, links, locks, runs, status
-from otel_stageio.job.layout import EVENTS, LOCK, STAGEIO, JobLayout, StageLayout, stage_folder, stage_folders
+from otel_stageio.job import changes, identity, items, links, locks, runs, status
+from otel_stageio.job.items import Items
+from otel_stageio.job.layout import EVENTS, STAGEIO, JobLayout, StageLayout, stage_folder, stage_folders
 from otel_stageio.journal import files
-from otel_stageio.views import job_manifest
+from otel_stageio.views import job_manifest, tally
 from otel_stageio.views.indented import Ready, ready
 from otel_stageio.views.manifest import dump
 from otel_stageio.views.summary import Summary
@@ -51,6 +52,7 @@ class _Memory(NamedTuple):
     job_id: str | None
     place: changes.Place | None
     stages: dict[str, _Known]
+    items: Items
     #: The job manifest as bytes, and as values but for our stages.
     manifest: bytes | None
     document: dict[str, Any]
@@ -99,22 +101,26 @@ def _update(job: JobLayout, changed: str | None) -> list[str]:
     with locks.job_lock(str(job.lock), LOCK_PATIENCE):
         left, _memory = _memory, None  # until all is written
         job_id = identity.read_job_id(job)
-        if changed is not None:
+        if changed is not None and "/" not in changed:  # of an item is told when it opens, and what it came to
             with contextlib.suppress(OSError):  # a full disk: others are late, the manifest is right
                 changes.tell(job, changed)
         if left is None or (left.root, left.job_id) != (str(job.root), job_id):
-            left = _Memory(str(job.root), job_id, None, _load_cache(job), None, {})
-        told, place = changes.since(job, left.place)
-        if changed is None or told is None:
+            left = _Memory(str(job.root), job_id, None, _load_cache(job), {}, None, {})
+        said = changes.since(job, left.place if changed is not None else None)
+        if said.whole:
             now = look(job, left.stages)
         else:
-            now = _look_again(job, left.stages, {changed, *told})
+            now = _look_again(job, left.stages, {of for of in (changed or "", *said.words) if "/" not in of})
+        of_items, news = items.look(job, said, left.items, changed or "")
+        if news:
+            with contextlib.suppress(OSError):  # then they are looked at by whoever comes next
+                changes.tell_known(job, news)
         # What a running stage says changes with every line: the next process has to read its journal anyway.
         new = [of for folder, of in now.items() if of is not left.stages.get(folder)]
         if any(of.summary.ended for of in new) or not left.stages.keys() <= now.keys():
             files.replace(str(job.inner / CACHE), f"{{{_BETWEEN.join([of.cached for of in now.values()])}}}".encode())
-        _memory = _write_manifest(job, left._replace(stages=now, place=place))
-        return _dead(job, now)
+        _memory = _write_manifest(job, left._replace(stages=now, items=of_items, place=said.place))
+        return _dead(job, now, of_items)
 
 
 def look(job: JobLayout, before: dict[str, _Known]) -> dict[str, _Known]:
@@ -184,53 +190,77 @@ def _write_manifest(job: JobLayout, left: _Memory) -> _Memory:
     """Write the job manifest where it differs from what stands there; the memory with what stands then."""
     standing = _content(job)
     before = left.document if standing is not None and standing == left.manifest else _parsed(job, standing)
-    document = compose(job, left.stages, before)
+    document = compose(job, left.stages, before, left.items)
     if document is None:
         return left
     data = dump(document)
     if data != standing:
         files.replace(str(job.manifest), data)
-    theirs = document["stages"][len(left.stages) :]
+    theirs = document["stages"][len({*left.stages, *left.items}) :]
     return left._replace(manifest=data, document={**document, "stages": theirs})
 
 
-def compose(job: JobLayout, stages: dict[str, _Known], before: dict[str, Any]) -> dict[str, Any] | None:
+def compose(
+    job: JobLayout,
+    stages: dict[str, _Known],
+    before: dict[str, Any],
+    of_items: Items = {},  # noqa: B006 - never changed
+) -> dict[str, Any] | None:
     """The job manifest of these stages as they stand now; None where none of them belongs to a run on record."""
-    alive = {folder: of.summary for folder, of in stages.items()}
-    shown = {folder: of.shown for folder, of in stages.items()}
-    for folder in [folder for folder, of in alive.items() if of.status == names.RUNNING]:
-        alive[folder] = status.alive(alive[folder], f"{job.root}/{folder}/{STAGEIO}/{LOCK}")
-        shown[folder] = ready(job_manifest.entry(alive[folder], folder))
+    alive = {folder: _alive(job, of.summary) for folder, of in stages.items()}
+    shown = {
+        folder: of.shown if alive[folder] is of.summary else ready(job_manifest.entry(alive[folder], folder))
+        for folder, of in stages.items()
+    }
+    parts: dict[str, list[Summary]] = {}
+    for folder, of_stage in of_items.items():
+        own = [alive[folder]] if folder in alive else []
+        parts[folder] = [*own, *(_alive(job, of) for of in of_stage.values())]
+        alive[folder] = tally.summed(parts[folder])
+        shown[folder] = ready(tally.entry(parts[folder], folder))
     latest = max(alive.values(), key=attrgetter("started", "run"), default=None)
     run = runs.read(job, latest.run) if latest else None
     job_id = identity.read_job_id(job)
     if run is None or job_id is None:
         return None
     number = run.run
-    later = [of for of in alive.values() if of.run > number]
+    later = [parts.get(folder, [of]) for folder, of in alive.items() if of.run > number]
     return job_manifest.job_manifest(
         job_id=job_id,
         run=run._asdict(),
         stages=alive.items(),
         before=before,
-        moved_on=[of for stage in later if (of := _in_run(job, stage, number))],
+        moved_on=[tally.summed(found) for each in later if (found := _in_run(job, each, number))],
         shown=shown,
     )
 
 
-def _dead(job: JobLayout, stages: dict[str, _Known]) -> list[str]:
-    """The folders of stages without an end that nobody runs any more."""
-    running = {folder: of.summary for folder, of in stages.items() if of.summary.status == names.RUNNING}
-    return [
-        folder
-        for folder, of in running.items()
-        if status.alive(of, f"{job.root}/{folder}/{STAGEIO}/{LOCK}").status == names.ABANDONED
-    ]
+def _alive(job: JobLayout, of: Summary) -> Summary:
+    """The same with running turned into abandoned or lost where nobody runs it any more."""
+    if of.status != names.RUNNING:
+        return of
+    return status.alive(of, str(StageLayout(job, of.stage_number, of.stage, of.item).lock))
 
 
-def _in_run(job: JobLayout, newest: Summary, run: int) -> Summary | None:
-    """The newest attempt in a run of a stage that has gone on to a later one; without an end it is dead."""
-    stage = StageLayout(job, newest.stage_number, newest.stage)
+def _dead(job: JobLayout, stages: dict[str, _Known], of_items: Items) -> list[str]:
+    """The folders of stages and items without an end that nobody runs any more."""
+    known = {folder: of.summary for folder, of in stages.items()}
+    known.update({f"{folder}/{item}": of for folder, each in of_items.items() for item, of in each.items()})
+    running = {place: of for place, of in known.items() if of.status == names.RUNNING}
+    return [place for place, of in running.items() if _alive(job, of).status == names.ABANDONED]
+
+
+def _in_run(job: JobLayout, newest: list[Summary], run: int) -> list[Summary]:
+    """The newest attempts in a run of those that have gone on to a later one; without an end they are dead."""
+    found = []
+    for of in newest:
+        known = of if of.run == run else _of_run(StageLayout(job, of.stage_number, of.stage, of.item), run)
+        if known is not None:
+            found.append(known)
+    return found
+
+
+def _of_run(stage: StageLayout, run: int) -> Summary | None:
     with contextlib.suppress(OSError):
         for attempt in reversed(stage.attempts()):
             known = status.read_summary(stage, attempt)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from otel_stageio import conventions as names
 from otel_stageio.errors import JobFormatError
 from otel_stageio.job import attempts, identity, status
-from otel_stageio.job.layout import LOG_RECORDS, JobLayout, StageLayout, stage_folders
+from otel_stageio.job.layout import LOG_RECORDS, JobLayout, StageLayout, all_stages
 from otel_stageio.journal import reader
 from otel_stageio.views.manifest import dump, manifest
 from otel_stageio.views.moments import rfc3339
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 _LISTS = {"inputs": "input", "outputs": "output", "intermediate_files": "intermediate"}
 _STAGE_KEYS = (
-    *("stage", "stage_number", "status", "reason", "run", "run_name", "attempt", "started_at", "completed_at"),
+    *("stage", "stage_number", "item", "status", "reason", "run", "run_name", "attempt", "started_at", "completed_at"),
     "duration_seconds",
 )
 _LOG_KEYS = {
@@ -94,48 +94,52 @@ class Job:
 
     @property
     def stages(self) -> list[Row]:
-        """The newest attempt of each stage, in the order of the numbers."""
+        """The newest attempt of each stage, and of each item of it, in the order of the numbers."""
         return [_stage_row(known[-1]) for known in self._known()]
 
     def attempts(self) -> list[Row]:
-        """Every attempt of every stage, the oldest first."""
+        """Every attempt of every stage and item, the oldest first."""
         return [_stage_row(attempt) for known in self._known() for attempt in known]
 
-    def manifest(self, stage: str) -> Row:
-        """The manifest of the stage's newest attempt, made from the journal; with number (``06_asr``) or without.
+    def manifest(self, stage: str, item: str | None = None) -> Row:
+        """The manifest of the newest attempt of the stage, or of an item of it, made from the journal.
 
-        Of several stages of that name it is the one with the highest number. Raises KeyError for an unknown stage.
+        The stage is given with its number (``06_asr``) or without; of several of that name it is the one with the
+        highest number. Raises KeyError for one that there is not.
         """
-        found = [known[-1] for known in self._known(stage)]
+        found = [known[-1] for known in self._known(stage, item or "")]
         if not found:
-            raise KeyError(stage)
+            raise KeyError(f"{stage}:{item}" if item else stage)
         return found[-1].manifest()
 
     def artifacts(self) -> list[Row]:
-        """Inputs, outputs and intermediate files of the newest attempt of each stage, in the order of tracking.
+        """Inputs, outputs and intermediate files of the newest attempt of each stage and item, as they were tracked.
 
         Metadata has its own keys; what collided with a key of ours is under ``metadata.<key>``.
         """
         return [row for known in self._known() for row in _artifact_rows(known[-1].manifest())]
 
-    def logs(self, *, stage: str | None = None, level: str | None = None) -> list[Row]:
-        """The log records of every attempt, in the order of time; of one stage or one level name where given."""
+    def logs(self, *, stage: str | None = None, item: str | None = None, level: str | None = None) -> list[Row]:
+        """The log records of every attempt, in the order of time; of one stage, item or level name where given."""
         wanted = None if level is None else level.upper()
         found = [
             (record.time_unix_nano, _log_row(attempt, record))
-            for known in self._known(stage)
+            for known in self._known(stage, item)
             for attempt in known
             for record in attempt.log_records()
             if wanted is None or record.severity_text == wanted
         ]
         return [row for _, row in sorted(found, key=lambda each: each[0])]
 
-    def _known(self, name: str | None = None) -> Iterator[list[_Attempt]]:
-        """The attempts on record of every stage, or of those of that name; none of these lists is empty."""
-        for folder in stage_folders(self.path):
-            if not folder.ours or (name is not None and name not in (folder.name, folder.folder)):
+    def _known(self, name: str | None = None, item: str | None = None) -> Iterator[list[_Attempt]]:
+        """The attempts on record of every stage and item, or of those of that name; none of these lists is empty.
+
+        With an `item` it is that one, with "" no item.
+        """
+        for stage in all_stages(self._layout):
+            if name not in (None, stage.name, stage.whole.place) or item not in (None, stage.item):
                 continue
-            known = list(_attempts(StageLayout(self._layout, folder.number, folder.name)))
+            known = list(_attempts(stage))
             if known:
                 yield known
 
@@ -151,7 +155,7 @@ def _attempts(stage: StageLayout) -> Iterator[_Attempt]:
 def _stage_row(attempt: _Attempt) -> Row:
     document = attempt.manifest()
     row: Row = {key: document.get(key) for key in _STAGE_KEYS}
-    row["folder"] = attempt.stage.folder.name
+    row["folder"] = attempt.stage.place
     row.update({key: len(document[key]) for key in (*_LISTS, "warnings", "errors")})
     row.update({key: document[key] for key in ("trace_id", "span_id")})
     row["host"] = document["host"].get("name")
@@ -160,7 +164,7 @@ def _stage_row(attempt: _Attempt) -> Row:
 
 
 def _artifact_rows(document: Row) -> Iterator[Row]:
-    about = {name: document[name] for name in ("stage", "stage_number", "run", "attempt")}
+    about = {name: document.get(name) for name in ("stage", "stage_number", "item", "run", "attempt")}
     for key, role in _LISTS.items():
         for entry in document[key]:
             row = {**about, "role": role}
@@ -178,6 +182,7 @@ def _log_row(attempt: _Attempt, record: LogRecord) -> Row:
         "timestamp": rfc3339(record.time_unix_nano),
         "stage": attempt.stage.name,
         "stage_number": attempt.stage.number,
+        "item": attempt.stage.item or None,
         "attempt": attempt.number,
         "level": record.severity_text,
         "severity_number": record.severity_number,

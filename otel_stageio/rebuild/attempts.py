@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StageIOError
-from otel_stageio.job.layout import check_name, check_number, folder_name
+from otel_stageio.job.naming import check_item, check_name, check_number, folder_name
 from otel_stageio.journal import decode
 from otel_stageio.model import LogRecord, Span
 from otel_stageio.rebuild.spool import text
@@ -28,6 +28,8 @@ class Attempt(NamedTuple):
     job: str
     stage: str
     stage_number: int
+    #: Of which item of the stage; "" is none.
+    item: str
     number: int
     run: int
     trace_id: str
@@ -43,7 +45,8 @@ class Attempt(NamedTuple):
     @property
     def shown(self) -> str:
         """The attempt, for a person."""
-        return f"{folder_name(self.stage_number, self.stage)}, attempt {self.number}"
+        folder = folder_name(self.stage_number, self.stage)
+        return f"{folder}/{self.item}, attempt {self.number}" if self.item else f"{folder}, attempt {self.number}"
 
 
 def decoded(data: bytes) -> Line:
@@ -62,10 +65,10 @@ def find(spool: Spool, say: Callable[[str], None], about: Attributes = _NOTHING)
     found: dict[tuple[str, str], Attempt] = {}
     for each in _told(spool, say, about):
         found.setdefault((each.trace_id, each.span_id), each)
-    places: dict[tuple[str, int, str, int], Attempt] = {}
+    places: dict[tuple[str, int, str, str, int], Attempt] = {}
     kept = []
     for each in sorted(found.values(), key=lambda of: (not of.started, of.began, of.trace_id, of.span_id)):
-        place = (each.job, each.stage_number, each.stage, each.number)
+        place = (each.job, each.stage_number, each.stage, each.item, each.number)
         if each.number and places.setdefault(place, each) is not each:
             say(f"{each.shown} of job {each.job} is there twice, begun by two processes: only the first is written")
         else:
@@ -99,6 +102,7 @@ def _attempt(line: Line, record: LogRecord | Span, about: Attributes, say: Calla
             job=_job(about),
             stage=check_name(text(about, names.STAGE_NAME)),
             stage_number=_number(about, names.STAGE_NUMBER, least=0),
+            item=check_item(text(about, names.STAGE_ITEM)) if names.STAGE_ITEM in about else "",
             number=_number(about, names.STAGE_ATTEMPT),
             run=_number(about, names.RUN),
             trace_id=_id(record.trace_id),
@@ -143,11 +147,11 @@ def _number(about: Attributes, name: str, least: int = 1) -> int:
 def numbered(found: list[Attempt]) -> list[Attempt]:
     """The attempts with the numbers that the record does not tell: runs by their traces, attempts as they began."""
     runs: dict[str, dict[str, int]] = {}
-    last: dict[tuple[str, int, str], int] = {}
+    last: dict[tuple[str, int, str, str], int] = {}
     for each in found:
         if each.run:
             runs.setdefault(each.job, {}).setdefault(each.trace_id, each.run)
-        stage = (each.job, each.stage_number, each.stage)
+        stage = (each.job, each.stage_number, each.stage, each.item)
         last[stage] = max(last.get(stage, 0), each.number)
     made = []
     for each in found:
@@ -155,10 +159,10 @@ def numbered(found: list[Attempt]) -> list[Attempt]:
         run = each.run or of_job.setdefault(each.trace_id, 1 + max(of_job.values(), default=0))
         number = each.number
         if not number:
-            stage = (each.job, each.stage_number, each.stage)
+            stage = (each.job, each.stage_number, each.stage, each.item)
             number = last[stage] = last[stage] + 1
         made.append(each._replace(run=run, number=number))
-    return sorted(made, key=lambda of: (of.job, of.stage_number, of.stage, of.number))
+    return sorted(made, key=lambda of: (of.job, of.stage_number, of.stage, of.item, of.number))
 
 
 #: The spans that such a record was made in are the attempt's, unless they are another stage's.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import JobFormatError
-from otel_stageio.job import links, registry, runs
-from otel_stageio.job.layout import EVENTS, LOG_RECORDS, STAGE_LOG, TRACES, StageLayout, stage_folders
+from otel_stageio.job import items, links, registry, runs
+from otel_stageio.job.layout import EVENTS, LOG_RECORDS, STAGE_LOG, TRACES, StageLayout, all_stages
 from otel_stageio.journal import encode, files, reader
 from otel_stageio.model import LogRecord
 from otel_stageio.rebuild.attempts import decoded
@@ -96,9 +96,11 @@ class Writer:
 
     def write(self, of: Attempt, at: int) -> None:
         """Write the journal of an attempt, the one with place `at` in the spool. Raises OSError, OutputPathError."""
-        stage = StageLayout(self._job, of.stage_number, of.stage)
+        stage = StageLayout(self._job, of.stage_number, of.stage, of.item)
         folder = stage.attempt_dir(of.number)
-        links.refuse(self._job.root, stage.folder, stage.inner, folder)
+        links.refuse(self._job.root, *stage.folders, stage.inner, folder)
+        if stage.item:
+            items.claim(stage)
         files.make_folders(str(folder))
         self._stages[stage] = None
         _write(folder / EVENTS, self._logs(at, events=True))
@@ -183,7 +185,7 @@ class Writer:
         for stage in self._stages:
             for name, lines in _stage_logs(stage):
                 files.replace_by(str(stage.folder / name), lines)
-        stages = [StageLayout(self._job, of.number, of.name) for of in stage_folders(self._job.root) if of.ours]
+        stages = [*all_stages(self._job)]
         for run in self._runs.values():
             for path, lines in _pipeline_logs(self._job, run, stages):
                 files.replace_by(path, lines)
@@ -238,7 +240,7 @@ def _told(stage: StageLayout, attempt: int, about: Attributes) -> Iterator[tuple
             for record in line.records:
                 if isinstance(record, LogRecord):
                     latest = max(latest, record.time_unix_nano)
-                    of = told.told(record, line.scope, line.resource, stage=stage.name, clock=times)
+                    of = told.told(record, line.scope, line.resource, stage=stage.label, clock=times)
                     yield latest, of
 
 
@@ -249,7 +251,7 @@ def _headed(stage: StageLayout, attempt: int, started: LogRecord) -> Iterator[tu
     header = logline.header(
         times.text(started.time_unix_nano),
         offset,
-        stage=stage.name,
+        stage=stage.label,
         number=stage.number,
         attempt=attempt,
         run=int(text(about, names.RUN)),

@@ -107,7 +107,7 @@ class JobFolder:
         known = self._settled.get(key)
         if known is None:
             run = of.run or self._run(of.trace_id)
-            stage = StageLayout(self._job, of.stage_number, of.stage)
+            stage = StageLayout(self._job, of.stage_number, of.stage, of.item)
             number = of.number or max(stage.attempts(), default=0) + 1
             files.make_folders(str(stage.inner))
             while not files.claim_folder(str(stage.attempt_dir(number))):

@@ -97,6 +97,7 @@ def _started(of: Attempt, span: Span, about: Attributes) -> dict[str, Value]:
     made: dict[str, Value] = {
         names.STAGE_NAME: of.stage,
         names.STAGE_NUMBER: of.stage_number,
+        **({names.STAGE_ITEM: of.item} if of.item else {}),
         names.STAGE_ATTEMPT: of.number,
         names.STAGE_MANIFEST: about.get(names.STAGE_MANIFEST) is not False,
         names.JOB_ID: of.job,

@@ -7,7 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from otel_stageio.errors import attempt
-from otel_stageio.job.layout import check_name, split_name
+from otel_stageio.job.naming import check_name, split_name
 from otel_stageio.record.stage import StageIO
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ def header(opened: Opened) -> str:
     return logline.header(
         logline.LineClock().text(at),
         time.strftime("%z", time.localtime(at // 1_000_000_000)),
-        stage=opened.layout.name,
+        stage=opened.layout.label,
         number=opened.layout.number,
         attempt=opened.attempt,
         run=opened.run,

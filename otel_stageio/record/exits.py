@@ -29,6 +29,11 @@ class OpenStage(Protocol):
         ...
 
     @property
+    def label(self) -> str:
+        """What people call it: with its item, where it has one."""
+        ...
+
+    @property
     def stage_number(self) -> int:
         """Its number."""
         ...
@@ -122,7 +127,7 @@ def at_last(call: Callable[[], None]) -> None:
 
 def open_stages(name: str) -> list[OpenStage]:
     """The stages of that name that are open in this process, the newest first."""
-    return [stage for stage in list(reversed(_open.values())) if stage.stage_name == name]
+    return [stage for stage in list(reversed(_open.values())) if name in (stage.stage_name, stage.label)]
 
 
 def open_stage(name: str, number: int | None = None) -> OpenStage | None:
@@ -130,7 +135,7 @@ def open_stage(name: str, number: int | None = None) -> OpenStage | None:
 
     With a `number` it is the one of that number.
     """
-    inherited = [stage for stage in reversed(_inherited) if stage.stage_name == name]
+    inherited = [stage for stage in reversed(_inherited) if name in (stage.stage_name, stage.label)]
     found = [*open_stages(name), *inherited]
     return next((stage for stage in found if number in (None, stage.stage_number)), None)
 

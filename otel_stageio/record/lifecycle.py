@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from otel_stageio import conventions as names
 from otel_stageio.errors import StatusError, quoted
 from otel_stageio.job import recovery, registry
-from otel_stageio.job.layout import StageLayout, stage_folder
+from otel_stageio.job.layout import placed
 from otel_stageio.record import ending, exceptions, exits
 from otel_stageio.record.notes import StageNotes
 from otel_stageio.record.otel import hosts
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from otel_stageio.job.layout import JobLayout
+    from otel_stageio.job.layout import JobLayout, StageLayout
     from otel_stageio.model import Value
     from otel_stageio.record.background import Background
     from otel_stageio.record.capture import Capture
@@ -95,6 +95,11 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
     def folder(self) -> str:
         """The stage's folder as an absolute path, as it was when the stage was opened."""
         return self._folder
+
+    @property
+    def label(self) -> str:
+        """What people call the stage: ``asr``, with an item ``asr:ep042``."""
+        return self._opened.layout.label
 
     def _end_again(self, raised: BaseException) -> None:
         """Put an exception on record that came after the end: it contradicts a success, and is told in any case."""
@@ -216,12 +221,12 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         if job is not None:
             found = False
             with self._troubled("cannot write the end of a dead attempt"):
-                stage = StageLayout(job, self._opened.layout.number, self._opened.layout.name)
+                stage = self._opened.layout._replace(job=job)
                 if self._opened.attempt > 1 and self._opened.lock is not None:
                     found = recovery.write_end_before(stage, self._opened.attempt)
                 for each in recovery.write_all_ends(_stages(job, self._dead)):
                     found = True
-                    registry.update(job, each.folder.name)
+                    registry.update(job, each.place)
             if os.path.isdir(job.pipelines_dir):
                 from otel_stageio.job import pipelines
 
@@ -233,7 +238,7 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         job = self._opened.job
         if job is not None and self._recorder.owned:
             with exits.undisturbed(), self._troubled("cannot write the job manifest"):
-                self._dead = registry.update(job, self._opened.layout.folder.name)
+                self._dead = registry.update(job, self._opened.layout.place)
 
     # With and decorators.
 
@@ -272,5 +277,5 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
 
 
 def _stages(job: JobLayout, folders: Sequence[str]) -> list[StageLayout]:
-    found = map(stage_folder, folders)
-    return [StageLayout(job, each.number, each.name) for each in found if each is not None and each.ours]
+    found = (placed(job, each) for each in folders)
+    return [each for each in found if each is not None]

@@ -174,7 +174,7 @@ def get_stage_logger(
     Where there is neither, it is a logger that writes to the console only, from `log_level` (default INFO) up; asked
     for again it is the same one. Raises SettingError where `log_level` is no level. Thread-safe.
     """
-    from otel_stageio.job.layout import split_name
+    from otel_stageio.job.naming import split_name
     from otel_stageio.record import exits
 
     number, name = split_name(stage_name)

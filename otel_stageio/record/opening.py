@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StageRunningError
-from otel_stageio.job import attempts, changes, identity, links, locks, numbers, runs, status
+from otel_stageio.job import attempts, changes, identity, items, links, locks, numbers, runs, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.job.numbers import Resolved
 from otel_stageio.job.runs import Run
@@ -42,6 +42,7 @@ class Request(NamedTuple):
     text: str
     root: Path
     number: int | None
+    item: str
     declared: tuple[str, ...]
     manifest: bool
     settings: Settings
@@ -82,7 +83,7 @@ def open_silent(request: Request) -> Opened:
     resolved = _resolved_unseen(request)
     placed = entry.enter(request.incoming, request.host, name=resolved.name, run=None, start=time.time_ns())
     recorder = _recorder(None, placed, Resource(), request)
-    layout = StageLayout(JobLayout(request.root), resolved.number, resolved.name)
+    layout = StageLayout(JobLayout(request.root), resolved.number, resolved.name, request.item)
     opened = Opened(layout=layout, log=layout.log, recorder=recorder, resolved=resolved, entry=placed)
     _start(opened, request, job_id="", run=None)
     return opened
@@ -117,8 +118,9 @@ def open_attempt(request: Request) -> Opened:
     """Open a new attempt of a stage in its job folder.
 
     Raises StageRunningError where the stage is open in a living process of this host, StageNameError and
-    StageNumberError as `numbers.resolve`, JobFormatError where a newer version wrote the folder, OutputPathError where
-    a link leads out of it, and OSError where the folder cannot be written.
+    StageNumberError as `numbers.resolve`, ItemNameError where the item's name is an output's, JobFormatError where a
+    newer version wrote the folder, OutputPathError where a link leads out of it, and OSError where the folder cannot be
+    written.
     """
     job = request.job
     # Before the first write: a folder of a newer format is left as it is, and no link leads elsewhere.
@@ -126,8 +128,10 @@ def open_attempt(request: Request) -> Opened:
     links.refuse(job.root, job.inner, job.runs_dir, job.numbers_dir, job.logs_dir)
     resolved = numbers.resolve(job, request.text, number=request.number, declared=request.declared)
     job_id = identity.job_id(job)
-    stage = StageLayout(job, resolved.number, resolved.name)
-    links.refuse(job.root, stage.folder, stage.inner)
+    stage = StageLayout(job, resolved.number, resolved.name, request.item)
+    links.refuse(job.root, *stage.folders, stage.inner)
+    if request.item:
+        items.claim(stage)
     files.make_folders(str(stage.inner))
     files.make_folders(str(job.logs_dir))
     lock, warnings = _lock(stage)
@@ -163,7 +167,7 @@ def _open_locked(
     _joined.add((job_id, run.run))
     attempt = _claim_attempt(stage)
     with contextlib.suppress(OSError):  # told of once more with the job manifest: this is for those who die until then
-        changes.tell(stage.job, stage.folder.name)
+        changes.tell(stage.job, stage.place)
     log = _stage_log(stage)
     places = Places(
         stage,
@@ -175,7 +179,7 @@ def _open_locked(
     placed = entry.enter(request.incoming, request.host, name=stage.name, run=run, start=time.time_ns())
     resource = _resource(request, job_id, run.run)
     recorder = _recorder(places, placed, resource, request, lambda: attempts.state(stage, attempt, live=True))
-    layout = StageLayout(JobLayout(request.root), stage.number, stage.name)
+    layout = stage._replace(job=JobLayout(request.root))
     opened = Opened(
         layout=layout,
         log=layout.folder / log,
@@ -214,7 +218,7 @@ def _lock(stage: StageLayout) -> tuple[locks.StageLock | None, list[str]]:
     if holder.get("pid") == os.getpid():
         who += " (this one)"
     raise StageRunningError(
-        f"stage {stage.name!r} is running: {who} has it open since {holder.get('since', 'a moment ago')}, "
+        f"stage {stage.label!r} is running: {who} has it open since {holder.get('since', 'a moment ago')}, "
         f"in {stage.folder}. Wait for it or end it; within one process finalize the first StageIO before opening "
         f"the stage again"
     )
@@ -272,6 +276,7 @@ def _start(opened: Opened, request: Request, *, job_id: str, run: Run | None) ->
     about: dict[str, Value] = {
         names.STAGE_NAME: stage.name,
         names.STAGE_NUMBER: stage.number,
+        **({names.STAGE_ITEM: stage.item} if stage.item else {}),
         names.STAGE_ATTEMPT: opened.attempt,
         names.STAGE_MANIFEST: request.manifest,
         names.JOB_ID: job_id,

@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from otel_stageio.errors import OutputPathError, guard, quoted
 from otel_stageio.job import status
-from otel_stageio.job.layout import MANIFEST, STAGE_LOG, STAGEIO, StageLayout, folder_name
+from otel_stageio.job.layout import MANIFEST, STAGE_LOG, STAGEIO, StageLayout
+from otel_stageio.job.naming import folder_name
 from otel_stageio.record.artifacts import absolute_path
 from otel_stageio.record.core import StageCore
 
@@ -29,6 +30,8 @@ class StagePaths(StageCore):
 
     stage_name: str
     stage_number: int
+    #: The item of the stage, "" where it has none.
+    item: str
     stage_dir: Path
     output_base: Path
     logs_dir: Path
@@ -36,17 +39,18 @@ class StagePaths(StageCore):
     def get_input_path(self, filename: str | os.PathLike[str], from_stage: str | None = None) -> Path:
         """The path of an input file: where it was found, else where it should have been.
 
-        With `from_stage` (any ``NN_name`` folder of the job, named with or without its number) it is looked for in
-        that stage. Else in the earlier stages of the job, the nearest first, skipped ones passed over; then in the
-        job folder. A file that is found nowhere gives the path in the previous stage, and the warning that
-        `track_input` then records lists every place. An absolute `filename`, and a path that this gave before, is
-        given back as it is. Raises OutputPathError where it can be no file's name.
+        An item looks into the same item of these stages first, then beside it. With `from_stage` (any ``NN_name``
+        folder of the job, named with or without its number) the file is looked for in that stage. Else in the earlier
+        stages of the job, the nearest first, skipped ones passed over; then in the job folder. A file that is found
+        nowhere gives the path in the previous stage, and the warning that `track_input` then records lists every place.
+        An absolute `filename`, and a path that this gave before, is given back as it is. Raises OutputPathError where
+        it can be no file's name.
         """
         from otel_stageio.job import search
 
         filename = path_text(filename, "input path")
         with self._job_troubled("cannot look through the job folder"):
-            found = search.find_input(self._here.job, self._me, filename, from_stage, self._skipped)
+            found = search.find_input(self._here, filename, from_stage, self._skipped)
             if not found.exists:
                 if Path(filename).is_relative_to(self.output_base) and os.path.exists(filename):
                     return Path(filename)
@@ -60,11 +64,7 @@ class StagePaths(StageCore):
         layout, job = self._opened.layout, self._opened.job
         if job is None or os.path.abspath(layout.job.root) == str(job.root):
             return layout
-        return StageLayout(job, layout.number, layout.name)
-
-    @property
-    def _me(self) -> tuple[int, str]:
-        return self.stage_number, self.stage_name
+        return layout._replace(job=job)
 
     def _job_troubled(self, what: str) -> guard:
         """Keep trouble with the job folder away from the caller; where nothing is written that has been said before."""
@@ -74,9 +74,16 @@ class StagePaths(StageCore):
         """A path inside the stage folder; its parent folders are made.
 
         Where they cannot be made the path is given back all the same: opening it will say why. Raises OutputPathError
-        where `filename` leads out of the stage folder or into ``.stageio``, or can be no file's name.
+        where `filename` leads out of the stage folder, into ``.stageio`` or to an item's folder, or can be no file's
+        name.
         """
         return self._inside(self._here.folder, filename, "output")
+
+    def _is_item(self, folder: str) -> bool:
+        """Whether it is the folder of an item of this stage, which is that item's to write into."""
+        below, name = os.path.split(folder)
+        here = self._here
+        return not here.item and below == os.path.realpath(here.folder) and os.path.lexists(here.items_dir / name)
 
     def get_cache_path(self, filename: str | os.PathLike[str]) -> Path:
         """A path inside ``.cache`` of the stage folder; its parent folders are made.
@@ -89,7 +96,7 @@ class StagePaths(StageCore):
         name = path_text(filename, f"{what} path")
         path = folder / name
         real, real_folder = os.path.realpath(path), os.path.realpath(folder)
-        ours = _below(real, os.path.join(real_folder, STAGEIO), itself=True)
+        ours = STAGEIO in real.removeprefix(real_folder).split(os.sep) or self._is_item(real)
         if ours or not _below(real, real_folder):
             raise OutputPathError(
                 f"{what} path {quoted(name)} leads to {real}, which is "
@@ -129,9 +136,10 @@ class StagePaths(StageCore):
         """Write metadata.json; stage, stage_number and timestamp are added to the mapping that was given."""
         from datetime import datetime
 
-        metadata.update(
-            stage=self.stage_name, stage_number=self.stage_number, timestamp=datetime.now().astimezone().isoformat()
-        )
+        metadata.update(stage=self.stage_name, stage_number=self.stage_number)
+        if self.item:
+            metadata.update(item=self.item)
+        metadata.update(timestamp=datetime.now().astimezone().isoformat())
         return self.save_json(metadata, _METADATA)
 
     def load_metadata(self, from_stage: str | None = None) -> Mapping[str, Any]:
@@ -163,14 +171,14 @@ class StagePaths(StageCore):
     def get_all_inputs(self) -> list[Path]:
         """The files of the previous stage, sorted by name, without what otel-stageio keeps there itself.
 
-        Those in its folder, not those in folders below it.
+        For an item those of the same item there, if it has one. Those in its folder, not those in folders below it.
         """
         from otel_stageio.job import search
 
         with self._job_troubled("cannot look through the previous stage"):
-            previous = search.previous_stage(self._here.job, self._me, self._skipped)
+            previous = search.previous_stage(self._here, self._skipped)
             if previous is not None:
-                folder = self._here.job.root / previous.folder
+                folder = self._here.job.root / previous
                 ours = _is_ours if (folder / STAGEIO).is_dir() else lambda _: False
                 return sorted(path for path in folder.iterdir() if path.is_file() and not ours(path.name))
         return []
@@ -181,14 +189,15 @@ class StagePaths(StageCore):
         Raises OutputPathError where `timestamp` leads out of ``logs``, or can be no part of a file's name.
         """
         at = time.strftime("%Y%m%d_%H%M%S") if timestamp is None else timestamp
-        name = f"{folder_name(self.stage_number, self.stage_name)}_{at}.log"
+        of_item = f".{self.item}" if self.item else ""
+        name = f"{folder_name(self.stage_number, self.stage_name)}{of_item}_{at}.log"
         return self._inside(self._here.job.logs_dir, name, "log")
 
-    def _skipped(self, folder: StageFolder) -> bool:
-        """Whether the newest attempt of that stage was skipped."""
+    def _skipped(self, folder: StageFolder, item: str = "") -> bool:
+        """Whether the newest attempt of that stage, or of that item of it, was skipped."""
         if not folder.ours:
             return False
-        stage = StageLayout(self._here.job, folder.number, folder.name)
+        stage = StageLayout(self._here.job, folder.number, folder.name, item)
         with self._job_troubled(f"cannot read the record of {folder.folder}"):
             known = status.newest(stage)
             return known is not None and known.status == "skipped"

@@ -40,7 +40,7 @@ class Places:
 
     def _stay(self) -> None:
         """Raise OSError where the stage's folder, or that of the logs, became a link out of the job."""
-        links.avoid(self._stage.job.root, self._stage.folder, self._stage.job.logs_dir)
+        links.avoid(self._stage.job.root, *self._stage.folders, self._stage.job.logs_dir)
 
     def superseded(self) -> bool:
         """Whether a newer attempt of the stage exists, to whom manifest.json belongs now. Raises OSError."""

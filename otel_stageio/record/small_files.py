@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from otel_stageio.job.lineage import Lineage, Producer
+    from otel_stageio.job.lineage import Lineage
+    from otel_stageio.job.outputs import Producer
     from otel_stageio.model import Value
     from otel_stageio.record.artifacts import JobPaths
     from otel_stageio.record.plain import Frame

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio import settings as surroundings
-from otel_stageio.errors import SettingError, guard, quoted
+from otel_stageio.errors import ItemNameError, SettingError, guard, quoted
 from otel_stageio.job import numbers
-from otel_stageio.job.layout import StageLayout, check_name
+from otel_stageio.job.layout import StageLayout
+from otel_stageio.job.naming import check_item, check_name
 from otel_stageio.record import ending, exits
 from otel_stageio.record.artifacts import JobPaths
 from otel_stageio.record.background import Background
@@ -48,8 +49,8 @@ class StageIO(StageLifecycle):
     when it returns. All methods may be called from any thread; those of the tracking and noting kind never raise for
     what they are given, and trouble of our own never reaches the caller.
 
-    Attributes (paths as the caller gave the job folder): ``stage_name``, ``stage_number``, ``stage_dir``,
-    ``output_base`` and ``job_dir`` (the same), ``stage_log``, ``manifest_path``, ``logs_dir``.
+    Attributes (paths as the caller gave the job folder): ``stage_name``, ``stage_number``, ``item`` (``""``: none),
+    ``stage_dir``, ``output_base`` and ``job_dir`` (the same), ``stage_log``, ``manifest_path``, ``logs_dir``.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class StageIO(StageLifecycle):
         *,
         stage_number: int | None = None,
         stages: Iterable[str] | None = None,
+        item: str | int | None = None,
         mode: str | None = None,
         capture: str | None = None,
         checksum: str | None = None,
@@ -73,16 +75,18 @@ class StageIO(StageLifecycle):
             enable_manifest: False leaves out manifest.json and all artifacts; logs and journal are as ever.
             stage_number: from 0 up; else from the name, the declared order, an existing folder, or the next free one.
             stages: the declared order; else ``STAGEIO_STAGES``, else ``[tool.stageio] stages`` in pyproject.toml.
+            item: the unit of work of an array task or a loop, ``ep042``: it has a folder, a log, a manifest, attempts
+                and a lock of its own, ``06_asr/ep042/``. Default ``STAGEIO_ITEM``; ``""`` is none, whatever that says.
             mode: ``auto``; ``file`` stays offline; ``off`` writes nothing. Default ``STAGEIO_MODE``.
             capture: ``root`` also records what other loggers and Python warnings say. Default ``STAGEIO_CAPTURE``.
             checksum: the default for tracked files, ``auto``, ``sha256``, ``stat`` or ``off``.
             tracer_provider: OpenTelemetry's, to make the stage's span with; else the process's. With it, or with
                 ``STAGEIO_TRACER=off``, the process's provider is left to the program.
 
-        Raises StageNameError, StageNumberError, OutputPathError and SettingError for arguments that cannot be honoured,
-        StageRunningError where the stage is open in a living process of this host, JobFormatError where the folder
-        was written by a newer version. A job folder that cannot be written degrades to ``mode="off"``, with one line
-        on stderr.
+        Raises StageNameError, StageNumberError, ItemNameError, OutputPathError and SettingError for arguments that
+        cannot be honoured, StageRunningError where the stage is open in a living process of this host, JobFormatError
+        where the folder was written by a newer version. A job folder that cannot be written degrades to
+        ``mode="off"``, with one line on stderr.
 
         """
         found = surroundings.load()
@@ -106,6 +110,7 @@ class StageIO(StageLifecycle):
                 text=stage_name,
                 root=root,
                 number=stage_number,
+                item=_item(item, self._settings.item),
                 declared=declared,
                 manifest=enable_manifest,
                 settings=self._settings,
@@ -119,6 +124,7 @@ class StageIO(StageLifecycle):
         layout = self._opened.layout
         self.stage_name = layout.name
         self.stage_number = layout.number
+        self.item = layout.item
         self.output_base = self.job_dir = layout.job.root
         self._folder = os.path.abspath(layout.folder)
         self.stage_dir = layout.folder
@@ -126,7 +132,7 @@ class StageIO(StageLifecycle):
         self.manifest_path = layout.manifest
         self.logs_dir = layout.job.logs_dir
         self._recorder = self._opened.recorder
-        handler = StageHandler(self._recorder, stage=self.stage_name, console=self._console)
+        handler = StageHandler(self._recorder, stage=layout.label, console=self._console)
         self._trace = StageTrace(
             self._recorder,
             placed.own,
@@ -140,7 +146,7 @@ class StageIO(StageLifecycle):
         self._manners = {}
         self._quickly = self._tracks and self._opened.job is not None and self._settings.checksum in ("auto", "sha256")
         self._hasher = Hasher(self._digested)
-        self._logger = make_logger(self.stage_name, handler)
+        self._logger = make_logger(layout.label, handler)
         self._git = self._probe_git()
         self._asking_git = threading.RLock()
         self._sending = Sending(self._opened, self._settings, self._console.report)
@@ -197,7 +203,7 @@ class StageIO(StageLifecycle):
         job = request.job
         with guard(lambda _: None):  # what is wrong with the request is said when it is opened
             resolved = numbers.resolve(job, request.text, number=request.number, declared=request.declared, claim=False)
-            folder = os.path.realpath(StageLayout(job, resolved.number, resolved.name).folder)
+            folder = os.path.realpath(StageLayout(job, resolved.number, resolved.name, request.item).folder)
             for former in exits.open_stages(resolved.name):
                 if os.path.realpath(former.folder) == folder:
                     former.close_failed("superseded")
@@ -227,7 +233,7 @@ class StageIO(StageLifecycle):
         if self._settings.capture == "root":
             from otel_stageio.record.capture import Capture
 
-            self._capture = Capture.start(self._recorder, self.stage_name)
+            self._capture = Capture.start(self._recorder, opened.layout.label)
         if opened.resolved.how == "claimed":
             self._logger.info(
                 "Stage number %d is the next free one. To declare the order of the stages: StageIO(..., stages=[...]), "
@@ -255,7 +261,7 @@ class StageIO(StageLifecycle):
         """What a person wants to know: which stage, where, how it stands."""
         where = self.stage_dir if self._opened.job is not None else f"{self.stage_dir}, nothing written"
         return (
-            f"<StageIO {self.stage_number:02d} {self.stage_name!r}: {self._recorder.state.status}, "
+            f"<StageIO {self.stage_number:02d} {self._opened.layout.label!r}: {self._recorder.state.status}, "
             f"attempt {self._opened.attempt}, run {self._opened.run}, {where}>"
         )
 
@@ -278,6 +284,16 @@ def _order(stages: Iterable[str]) -> tuple[str, ...]:
     for _, name in numbers.declared_stages(declared):
         check_name(name)
     return declared
+
+
+def _item(given: object, in_environment: str) -> str:
+    """The item that was asked for; "" where none was."""
+    if given is not None:
+        return check_item(given) if given != "" else ""
+    try:
+        return check_item(in_environment) if in_environment else ""
+    except ItemNameError as why:
+        raise ItemNameError(f"STAGEIO_ITEM: {why}") from None
 
 
 def _with_arguments(

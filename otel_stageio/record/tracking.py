@@ -162,10 +162,10 @@ class StageTracking(SmallFiles):
         described = artifacts.describe(
             path, job=self._job_paths, policy=policy, address=self._recorder.redactor.address
         )
-        known = self._known_checksum(described.file_id) if described.file_id else None
+        shown = str(described.attributes[names.FILE_PATH])
+        known = self._known_checksum(described.file_id, shown) if described.file_id else None
         if known is not None:
             described = described.known(known)
-        shown = str(described.attributes[names.FILE_PATH])
         # From here on an earlier digest of this path is out of date.
         self._awaited.pop((role, shown), None)
         made_by = self._made_by(shown, described.attributes) if role == "input" else {}
@@ -178,13 +178,13 @@ class StageTracking(SmallFiles):
             self._digest_later(f"{role}\0{number}\0{shown}", described, judging=judging)
         return described
 
-    def _known_checksum(self, file_id: str) -> str | None:
+    def _known_checksum(self, file_id: str, path: str) -> str | None:
         """The digest of a large file that was read before and has not changed since, where the job knows of it."""
         if file_id in self._digests:
             return self._digests[file_id]
         if self._opened.job is not None:
             with self._troubled("cannot find out whether a file was read before"):
-                return (self._lineage or self._look_at_job()).checksum(file_id)
+                return (self._lineage or self._look_at_job()).checksum(file_id, path)
         return None
 
     def _digest_later(self, key: str, described: Described, *, judging: bool) -> None:

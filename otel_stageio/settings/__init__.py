@@ -6,6 +6,7 @@ sentence in `Settings.problems` says so. The variables, each unset where it is e
 STAGEIO_JOB_DIR, else OUTPUT_DIR   the job folder
 STAGEIO_MODE                       auto | file | off
 STAGEIO_RUN                        the run's name: the same text is the same run
+STAGEIO_ITEM                       the item of the stage that this process works on
 STAGEIO_STAGES                     the declared order, separated by commas or blanks; else ``[tool.stageio] stages``
 STAGEIO_CONSOLE                    auto | stderr | stdout | off
 STAGEIO_CAPTURE                    stage | root
@@ -106,6 +107,8 @@ class Settings(NamedTuple):
     job_dir: str | None
     mode: Mode
     run: str | None
+    #: As it stands there; whether it can be an item's name is the stage's to say, since there is no default for it.
+    item: str
     #: The declared order of the stages, and where it was declared ("" where it was not).
     stages: tuple[str, ...]
     stages_source: str
@@ -209,6 +212,7 @@ def load(
         job_dir=variables.text("STAGEIO_JOB_DIR") or variables.text("OUTPUT_DIR"),
         mode=variables.choice("STAGEIO_MODE", MODES, "auto"),
         run=_clean((variables.text("STAGEIO_RUN") or "").strip()) or None,
+        item=variables.word("STAGEIO_ITEM"),
         stages=stages,
         stages_source=stages_source,
         console=variables.choice("STAGEIO_CONSOLE", CONSOLES, "auto"),

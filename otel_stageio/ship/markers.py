@@ -27,8 +27,8 @@ _LENGTH: Final = 1_000
 #: The ends that have a mark, with the word for them that its name has.
 _ENDS: Final = {names.SKIPPED: "skipped", names.ABANDONED: "killed"}
 _SHOWN: Final = (
-    *(names.STAGE_NAME, names.STAGE_NUMBER, names.STAGE_ATTEMPT, names.JOB_ID, names.RUN, names.RUN_NAME),
-    *(names.HOST_NAME, names.PROCESS_PID),
+    *(names.STAGE_NAME, names.STAGE_NUMBER, names.STAGE_ITEM, names.STAGE_ATTEMPT),
+    *(names.JOB_ID, names.RUN, names.RUN_NAME, names.HOST_NAME, names.PROCESS_PID),
 )
 
 

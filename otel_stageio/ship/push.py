@@ -10,9 +10,10 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio.job import locks, pipelines, recovery, registry
+from otel_stageio.job.layout import all_stages
 from otel_stageio.ship import cursor
 from otel_stageio.ship.cursor import Cursor, Delivered
-from otel_stageio.ship.sources import Choice, sources, stages
+from otel_stageio.ship.sources import Choice, sources
 from otel_stageio.ship.wire import Answer, Verdict
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def push(
     take is not tried again, and one whose backend is away ends for all of the job; its cursors stay. Raises OSError
     where a file cannot be read or a cursor not be written.
     """
-    if recovery.write_all_ends(stages(job)):
+    if recovery.write_all_ends(all_stages(job)):
         registry.update(job)
     pipelines.write_ends(job)
     pushed = Pushed()

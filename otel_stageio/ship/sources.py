@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.job import runs, status
-from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES, JobLayout, StageLayout, stage_folders
+from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES, JobLayout, StageLayout, all_stages
 from otel_stageio.journal import reader
 from otel_stageio.model import LogRecord
 
@@ -61,14 +61,9 @@ def sources(job: JobLayout, choice: Choice = Choice()) -> Iterator[Source]:  # n
         source = of_run(job, number, choice)
         if source is not None and not os.path.islink(source.folder):
             yield source
-    for stage in stages(job):
+    for stage in all_stages(job):
         with contextlib.suppress(OSError):
             yield from (source for source in _attempts(stage, choice) if not os.path.islink(source.folder))
-
-
-def stages(job: JobLayout) -> list[StageLayout]:
-    """The stages of a job. Raises OSError where its folder cannot be read."""
-    return [StageLayout(job, found.number, found.name) for found in stage_folders(job.root) if found.ours]
 
 
 def of_run(job: JobLayout, number: int, choice: Choice = Choice()) -> Source | None:  # noqa: B008 - never changed

@@ -67,7 +67,10 @@ def _producer(attributes: Attributes) -> dict[str, Value]:
     """The part of an entry that says which attempt made an input; of an event that does not name one, nothing."""
     if not all(name in attributes for name in _PRODUCER_KEYS.values()):
         return {}
-    return {"producer": {key: attributes[name] for key, name in _PRODUCER_KEYS.items()}}
+    made = {key: attributes[name] for key, name in _PRODUCER_KEYS.items()}
+    if names.PRODUCER_ITEM in attributes:
+        made["item"] = attributes[names.PRODUCER_ITEM]
+    return {"producer": made}
 
 
 def updated(before: dict[str, Value], made: dict[str, Value]) -> dict[str, Value]:

@@ -149,7 +149,7 @@ def _foreign_stages(before: Mapping[str, Any], taken: set[str], *, mine: bool) -
 
 
 def _is_entry(of: object) -> bool:
-    return isinstance(of, dict) and of.keys() == _ENTRY_KEYS
+    return isinstance(of, dict) and of.keys() - {"items"} == _ENTRY_KEYS
 
 
 def _name(of: object) -> str | None:

@@ -51,6 +51,7 @@ def _document(state: StageState, degraded: Iterable[str]) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "stage": about[names.STAGE_NAME],
         "stage_number": about[names.STAGE_NUMBER],
+        **({"item": item} if (item := about.get(names.STAGE_ITEM)) is not None else {}),
         "status": state.status,
         **({"reason": reason} if reason is not None else {}),
         "attempt": about[names.STAGE_ATTEMPT],

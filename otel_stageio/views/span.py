@@ -177,13 +177,20 @@ def _run_link(started: Attributes) -> list[SpanLink]:
     ]
 
 
+#: What the started event says that the span does, too.
+_STARTED: Final = (
+    *(names.STAGE_NAME, names.STAGE_NUMBER, names.STAGE_ITEM, names.STAGE_ATTEMPT),
+    *(names.JOB_ID, names.RUN, names.RUN_NAME),
+)
+
+
 def attributes_at_end(state: StageState) -> dict[str, Value]:
     """The attributes of an attempt's span, as the fold knows them the moment that its end is on record."""
     started = state.started.attributes if state.started else {}
     finished = state.finished.attributes if state.finished else {}
     made: dict[str, Value] = {}
     for of, keys in (
-        (started, (names.STAGE_NAME, names.STAGE_NUMBER, names.STAGE_ATTEMPT, names.JOB_ID, names.RUN, names.RUN_NAME)),
+        (started, _STARTED),
         (finished, (names.STATUS, names.REASON, names.ERROR_TYPE, names.REDACTED_COUNT)),
         (started, (names.HOST_NAME, names.PROCESS_PID)),
     ):

@@ -66,7 +66,7 @@ class SpanCalls:
             return
         paths.add(str(path))
         about: dict[str, Value] = {names.FILE_PATH: path, names.ARTIFACT_ROLE: "input"}
-        kept = (names.PRODUCER_STAGE, names.PRODUCER_NUMBER, names.PRODUCER_ATTEMPT)
+        kept = (names.PRODUCER_STAGE, names.PRODUCER_NUMBER, names.PRODUCER_ITEM, names.PRODUCER_ATTEMPT)
         about.update({name: of[name] for name in kept if name in of})
         self._link(SpanLink(trace_id=producer[0], span_id=producer[1], attributes=about, flags=FLAGS_REMOTE))
 

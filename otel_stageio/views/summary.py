@@ -24,6 +24,8 @@ class Summary(NamedTuple):
     host: str = ""
     boot_id: str = ""
     pid: int = 0
+    #: Of which item of the stage it is; "" is the stage's own.
+    item: str = ""
     declared: tuple[str, ...] = ()
 
     @property
@@ -58,6 +60,7 @@ def _started(record: LogRecord) -> Summary | None:
             host=str(about.get(names.HOST_NAME, "")),
             boot_id=str(about.get(names.BOOT_ID, "")),
             pid=int(str(about.get(names.PROCESS_PID, 0))),
+            item=str(about.get(names.STAGE_ITEM, "")),
             declared=tuple(str(each) for each in declared) if isinstance(declared, list) else (),
         )
     except (KeyError, ValueError):  # says nothing: as if it were not there

@@ -25,42 +25,52 @@ def job(tmp_path: Path) -> JobLayout:
 
 def test_told_once(job):
     """What was told since the last reading comes with the next one, and no more after that."""
-    nothing, place = changes.since(job, None)
+    first, place, whole = changes.since(job, None)
     changes.tell(job, "02_bé")
     changes.tell(job, "01_a")
-    told, place = changes.since(job, place)
-    after, _ = changes.since(job, place)
-    assert (nothing, told, after) == (None, {"01_a", "02_bé"}, set())
+    told, place, rest = changes.since(job, place)
+    after = changes.since(job, place)
+    assert (first, whole) == ({"01_a": ""}, True)
+    assert (told, rest) == ({"01_a": "", "02_bé": ""}, False)
+    assert (after.words, after.whole) == ({}, False)
+
+
+def test_the_last_word_counts(job):
+    """What is known of an item stands until somebody tells of it again."""
+    _, place, _ = changes.since(job, None)
+    changes.tell_known(job, [("06_asr/a", "1 1"), ("06_asr/b", "1 2")])
+    changes.tell(job, "06_asr/a")
+    assert changes.since(job, place).words == {"06_asr/a": "", "06_asr/b": "1 2"}
 
 
 def test_half_a_line(job):
     """A line that is being written is read when it is whole."""
-    _, place = changes.since(job, None)
+    _, place, _ = changes.since(job, None)
     with (job.inner / changes.CHANGES).open("ab") as file:
         file.write(b"02_b\n03")
-    first, place = changes.since(job, place)
+    first, place, _ = changes.since(job, place)
     with (job.inner / changes.CHANGES).open("ab") as file:
         file.write(b"_c\n")
-    second, _ = changes.since(job, place)
-    assert (first, second) == ({"02_b"}, {"03_c"})
+    second, _, _ = changes.since(job, place)
+    assert (first, second) == ({"02_b": ""}, {"03_c": ""})
 
 
 def test_another_file(job):
     """Of a file that was cut or replaced, and without one, nobody can say what changed."""
-    _, place = changes.since(job, None)
+    _, place, _ = changes.since(job, None)
     file = job.inner / changes.CHANGES
     file.write_bytes(b"")
-    cut, _ = changes.since(job, place)
+    cut = changes.since(job, place)
     file.rename(job.inner / "old")
-    gone, nowhere = changes.since(job, place)
+    gone = changes.since(job, place)
     changes.tell(job, "01_a")
-    replaced, _ = changes.since(job, place)
-    assert (cut, gone, nowhere, replaced) == (None, None, None, None)
+    replaced = changes.since(job, place)
+    assert all(each.whole for each in (cut, gone, replaced))
+    assert (cut.words, gone.words, gone.place, replaced.words) == ({}, {}, None, {"01_a": ""})
 
 
 def test_many_processes_tell_at_once(job):
     """Lines of processes that tell at once stay apart."""
-    _, place = changes.since(job, None)
+    _, place, _ = changes.since(job, None)
     in_processes(20, lambda number: changes.tell(job, f"{number:02d}_stage"))
-    told, _ = changes.since(job, place)
-    assert told == {f"{number:02d}_stage" for number in range(20)}
+    assert changes.since(job, place).words == {f"{number:02d}_stage": "" for number in range(20)}

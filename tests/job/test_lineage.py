@@ -15,9 +15,10 @@ import pytest
 
 from otel_stageio import StageIO
 from otel_stageio import conventions as names
-from otel_stageio.job import lineage
+from otel_stageio.job import lineage, outputs
 from otel_stageio.job.layout import EVENTS, JobLayout, StageLayout
-from otel_stageio.job.lineage import Lineage, Producer
+from otel_stageio.job.lineage import Lineage
+from otel_stageio.job.outputs import Producer
 from otel_stageio.views.artifacts import EVENT_OF
 from tests.processes import in_processes
 
@@ -76,11 +77,11 @@ def made(lines: Lineage, path: str | None = None, checksum: str | None = None, s
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What has been read so far: the job folder's list, manifests by stage, lines of journals."""
     seen: list[str] = []
-    real_list, real_manifest, real_line = lineage.stage_folders, lineage._from_manifest, lineage._records
+    real_list, real_manifest, real_line = lineage.stages, outputs._from_manifest, outputs.records
 
-    def stage_folders(folder):
+    def stages(job):
         seen.append("list")
-        return real_list(folder)
+        return real_list(job)
 
     def from_manifest(stage, attempt, journal):
         seen.append(f"manifest of {stage.name}")
@@ -90,9 +91,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append("line")
         return real_line(line)
 
-    monkeypatch.setattr(lineage, "stage_folders", stage_folders)
-    monkeypatch.setattr(lineage, "_from_manifest", from_manifest)
-    monkeypatch.setattr(lineage, "_records", records)
+    monkeypatch.setattr(lineage, "stages", stages)
+    monkeypatch.setattr(outputs, "_from_manifest", from_manifest)
+    monkeypatch.setattr(outputs, "records", records)
     return seen
 
 
@@ -478,7 +479,7 @@ def test_only_what_has_changed_is_read_again(job, asks, reads):
 def test_a_running_stage_is_read_on(job, asks, reads, monkeypatch):
     """The journal of a running stage is read once from end to end, however often something is added and asked."""
     opens: list[object] = []
-    monkeypatch.setattr(lineage, "open", lambda *of, **how: opens.append(of) or open(*of, **how), raising=False)  # noqa: SIM115
+    monkeypatch.setattr(outputs, "open", lambda *of, **how: opens.append(of) or open(*of, **how), raising=False)  # noqa: SIM115
     asr = opened(job, "06_asr")
     for number in range(100):
         asr.track_output(job.root / f"06_asr/{number}.json")

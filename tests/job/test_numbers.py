@@ -21,7 +21,8 @@ PROCESSES = 10
 WORKER = """
 import sys, time
 from pathlib import Path
-from otel_stageio.job.layout import JobLayout, folder_name
+from otel_stageio.job.layout import JobLayout
+from otel_stageio.job.naming import folder_name
 from otel_stageio.job.numbers import resolve
 for line in sys.stdin:
     folder, stage, number, moment = line.rstrip("\\n").split("\\t")

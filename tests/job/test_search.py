@@ -7,7 +7,7 @@ import pytest
 
 from otel_stageio.errors import StageNameError
 from otel_stageio.job import search
-from otel_stageio.job.layout import JobLayout
+from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.job.search import Found, find_input, previous_stage
 
 
@@ -27,19 +27,19 @@ def put(*paths):
         Path(path).write_text("x", encoding="utf-8")
 
 
-def skipped(stage):
+def skipped(stage, item):
     """Tell that stage 3 was skipped."""
     return stage.name == "denoise"
 
 
-def never(stage):
+def never(stage, item):
     """Fail when asked: some answers need no status."""
     pytest.fail(f"asked about {stage.folder}")
 
 
 def find(job, filename, from_stage=None, me=(4, "asr"), ask=skipped):
     """Search for stage 4."""
-    return find_input(job, me, filename, from_stage, ask)
+    return find_input(StageLayout(job, *me), filename, from_stage, ask)
 
 
 def test_the_nearest_earlier_stage_that_has_it_wins(job):
@@ -87,7 +87,7 @@ def test_the_first_stage_expects_it_in_the_job_folder(job):
     """Without an earlier stage, or with skipped ones only, the job folder is the place."""
     expected = Found(path=Path("out/a.wav"), exists=False, looked=("out/a.wav",))
     assert find(job, "a.wav", me=(1, "ingest"), ask=never) == expected
-    assert find(job, "a.wav", me=(2, "clean"), ask=lambda _: True).path == Path("out/a.wav")
+    assert find(job, "a.wav", me=(2, "clean"), ask=lambda *_: True).path == Path("out/a.wav")
 
 
 def test_a_missing_job_folder_is_searched_all_the_same(tmp_path):
@@ -175,9 +175,9 @@ def test_no_filename_is_refused(job, filename):
 
 def test_the_previous_stage(job):
     """The previous stage is the nearest earlier one that was not skipped."""
-    assert previous_stage(job, (4, "asr"), skipped).folder == "02_clean"
-    assert previous_stage(job, (5, "score"), skipped).folder == "04_asr"
-    assert previous_stage(job, (1, "ingest"), never) is None
+    assert previous_stage(StageLayout(job, 4, "asr"), skipped) == "02_clean"
+    assert previous_stage(StageLayout(job, 5, "score"), skipped) == "04_asr"
+    assert previous_stage(StageLayout(job, 1, "ingest"), never) is None
 
 
 def test_a_thousand_stages_are_not_searched_after_a_hit(job, monkeypatch):

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STAGE_KEYS = [
-    *("stage", "stage_number", "status", "reason", "run", "run_name", "attempt", "started_at", "completed_at"),
+    *("stage", "stage_number", "item", "status", "reason", "run", "run_name", "attempt", "started_at", "completed_at"),
     *("duration_seconds", "folder", "inputs", "outputs", "intermediate_files", "warnings", "errors"),
     *("trace_id", "span_id", "host", "pid"),
 ]
 LOG_KEYS = [
-    *("timestamp", "stage", "stage_number", "attempt", "level", "severity_number", "message"),
+    *("timestamp", "stage", "stage_number", "item", "attempt", "level", "severity_number", "message"),
     *("step", "logger", "file", "line", "function", "thread", "exception_type", "exception_message", "stacktrace"),
     *("trace_id", "span_id"),
 ]

@@ -566,7 +566,7 @@ class Stage:
     folder = "/out/01_asr"
 
     def __init__(self, name="asr"):
-        self.stage_name = name
+        self.stage_name = self.label = name
         self.ended = []
         self.writing = False
 

@@ -1168,8 +1168,8 @@ def test_many_inputs_read_the_other_stages_once(io, tmp_path, monkeypatch):
         io.track_output(tmp_path / f"{number}", checksum="off")
     io.finalize()
     lists: list[object] = []
-    real = lineage.stage_folders
-    monkeypatch.setattr(lineage, "stage_folders", lambda folder: lists.append(folder) or real(folder))
+    real = lineage.stages
+    monkeypatch.setattr(lineage, "stages", lambda folder: lists.append(folder) or real(folder))
     tts = StageIO("tts", stage_number=8)
     tts.track_input(tmp_path / "0")
     with ThreadPoolExecutor(4) as pool:
