@@ -89,16 +89,25 @@ def test_snakemake_after_a_failure(run, ran, talk, tmp_path):
     assert [row["status"] for row in open_job(tmp_path / "out").attempts()] == ["failed", *["success"] * 3]
 
 
-def test_ray(ran, talk, tmp_path):
-    """Tasks on two nodes are one run and one trace, and the second reads what the first wrote."""
-    program = RECIPES / "ray" / "words.py"
-    started = (HERE / "ray_cluster.py", "python", program, talk, "out/talk")
-    printed = ran("python", *started, environment="ray", RAY_USAGE_STATS_ENABLED="0")
-    job = tmp_path / "out/talk"
-    assert told(job) == DONE._replace(stages=DONE.stages[:2], read=DONE.read[:1])
-    assert re.search(r"\[count\] \[INFO\] 5 different words", printed)
-    nodes = {open_job(job).manifest(stage)["config"]["ray.node"] for stage in ("split", "count")}
-    assert len(nodes) == 2
+def test_ray(ran, tmp_path):
+    """Tasks on two nodes are items of one run and one trace, and each reads what its item wrote."""
+    items = [f"ep{number}" for number in range(6)]
+    for item in items:
+        (tmp_path / f"{item}.txt").write_text("the cat and the dog", encoding="utf-8")
+    texts = [f"{item}.txt" for item in items]
+    program = (HERE / "ray_cluster.py", "python", RECIPES / "ray" / "words.py", "out/talks", *texts)
+    printed = ran("python", *program, environment="ray", RAY_USAGE_STATS_ENABLED="0")
+    job = open_job(tmp_path / "out/talks")
+    assert sorted((row["item"], row["stage"], row["attempt"], row["status"]) for row in job.attempts()) == [
+        (item, stage, 1, "success") for item in items for stage in ("count", "split")
+    ]
+    found = told(tmp_path / "out/talks")
+    assert (found.runs, found.traces, found.elsewhere) == ([1], 1, [])
+    read = [row for row in job.artifacts() if row.get("producer")]
+    assert sorted((row["item"], row["producer"]["item"]) for row in read) == [(item, item) for item in items]
+    assert re.search(r"\[count:ep\d\] \[INFO\] 4 different words", printed)
+    configs = [json.loads(path.read_text())["config"] for path in (tmp_path / "out/talks").glob("*/ep*/manifest.json")]
+    assert len({config["ray.node"] for config in configs}) == 2
 
 
 def notebook(path: Path, cells: list[str]) -> Path:
