@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from otel_stageio.errors import (
+        CommandError,
         ItemNameError,
         JobFormatError,
         OutputPathError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CommandError",
     "ItemNameError",
     "JobFormatError",
     "OutputPathError",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CommandError": "otel_stageio.errors",
     "ItemNameError": "otel_stageio.errors",
     "JobFormatError": "otel_stageio.errors",
     "OutputPathError": "otel_stageio.errors",

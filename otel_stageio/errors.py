@@ -7,6 +7,7 @@ StageIOError                what the caller can mend; raised at the call, the me
 ├── StatusError             a status that finalize does not know
 ├── OutputPathError         an output or cache path that leaves its folder, or a path that no file can have
 ├── SettingError            an argument outside its list (mode, capture, checksum, ...)
+├── CommandError            a command that `io.run` ran failed, or could not be started
 ├── StageRunningError       the stage is open right now, in this or another process of this host
 └── JobFormatError          a folder that is no job, or one written by a newer major version
 
@@ -57,6 +58,35 @@ class SettingError(StageIOError, ValueError):
 
 class StageRunningError(StageIOError, RuntimeError):
     """The stage is open already, in a process of this host that is alive."""
+
+
+class CommandError(StageIOError, RuntimeError):
+    """A command failed, or could not be started: then `returncode`, else as subprocess has it, is a shell's 127 or 126.
+
+    `cmd` is what was to be run, `tail` the last lines that it wrote; `stdout` and `stderr` are all of it with
+    ``capture_output=True``, else None.
+    """
+
+    def __init__(  # noqa: PLR0917 - in position, so that the exception pickles
+        self,
+        message: str,
+        cmd: object = "",
+        returncode: int = 1,
+        tail: str = "",
+        stdout: object = None,
+        stderr: object = None,
+    ) -> None:
+        """Keep what is known of the command."""
+        super().__init__(message, cmd, returncode, tail, stdout, stderr)
+        self.cmd = cmd
+        self.returncode = returncode
+        self.tail = tail
+        self.stdout = stdout
+        self.stderr = stderr
+
+    def __str__(self) -> str:
+        """The message alone."""
+        return str(self.args[0])
 
 
 class JobFormatError(StageIOError, ValueError):

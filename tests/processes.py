@@ -57,7 +57,7 @@ def in_new_process(work: Callable[[], object]) -> Any:
 
     def anew(_: int) -> object:
         opening._joined.clear()
-        registry._memory = None
+        registry._memory.clear()
         return work()
 
     return in_processes(1, anew)[0]

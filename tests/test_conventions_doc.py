@@ -13,6 +13,7 @@ from opentelemetry import trace
 
 from otel_stageio import StageIO, conventions
 from otel_stageio.journal import reader
+from otel_stageio.record import membership
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "conventions.md"
 NO_CONSTANT = "-"
@@ -121,8 +122,9 @@ def test_a_stage_writes_what_the_page_says(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("TRACEPARENT", f"00-{'a' * 32}-{'b' * 16}-01")
     monkeypatch.setenv("TRACESTATE", "congo=t61")
     one_of_everything(job)
+    attempt = job / "01_one" / ".stageio" / "001"
     events, logs, spans = (
-        list(reader.pieces(str(job / "01_one" / ".stageio" / "001" / name)))
+        [piece for folder in (attempt, *(attempt / "members").iterdir()) for piece in reader.pieces(str(folder / name))]
         for name in ("events.jsonl", "logs.jsonl", "traces.jsonl")
     )
     run = list(reader.pieces(str(job / ".stageio" / "runs" / "001" / "traces.jsonl")))
@@ -145,6 +147,8 @@ def one_of_everything(job: Path) -> None:
     """Record a stage with each kind of event, late calls, and every kind of log record."""
     io = StageIO("one", job, stages=["one", "two"], capture="root")
     logger = io.get_stage_logger()
+    with membership.wanting(io.environ()["STAGEIO_ATTEMPT"]):
+        StageIO("one", job, stages=["one", "two"]).finalize("failed", reason="in a member")
     (job / "folder").mkdir()
     (job / "folder" / "a.txt").write_text("a", encoding="utf-8")
     large = io.get_output_path("large.bin")

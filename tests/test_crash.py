@@ -136,6 +136,13 @@ STORY = [
         lambda at: at["io"].track_output(at["io"].stage_dir / "a.json", "json"), has("outputs", "a.json", size_bytes=12)
     ),
     Step(write_output, has("outputs", "text.srt", type="subtitle", language="en")),
+    Step(
+        lambda at: at["io"].run(["sh", "-c", "echo said by a command"], name="command"),
+        lambda manifest, job: (
+            steps(("command", "success"))(manifest, job)
+            and "said by a command" in [row["message"] for row in job.logs(level="DEBUG")]
+        ),
+    ),
     Step(track_big, has("outputs", "big.bin", type="binary", size_bytes=3 << 20)),
     Step(
         lambda at: at["io"].track_intermediate(at["io"].get_cache_path("x"), retained=True, reason="cache"),
@@ -198,7 +205,7 @@ STORY = [
     Step(lambda at: at["io"].finalize("failed"), late(4)),
 ]
 #: The place of the first finalize.
-END = 35
+END = 36
 
 
 def tell(out: Path, last: int) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from otel_stageio import StageIO
 from tests.conftest import clean_environment
 
 if TYPE_CHECKING:
@@ -122,6 +123,19 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("page", ["viewing-in-jaeger.md", "opentelemetry.md"])
+@pytest.mark.parametrize("job", ["out", "out/speech"])
+def test_all_spans_are_joined_wherever_below_out_the_job_is(tmp_path: Path, page: str, job: str):
+    """The command that the pages give for Jaeger's upload finds the spans of `out`, and of the demo's `out/speech`."""
+    StageIO("count", tmp_path / job, stages=["count"]).finalize()
+    (command,) = re.findall(r"^.* > \w+\.jsonl$", (REPO / "docs" / page).read_text(), re.MULTILINE)
+    ran = shell(command, tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "")
+    (joined,) = tmp_path.glob("*.jsonl")
+    spans = sum(len(path.read_text().splitlines()) for path in (tmp_path / "out").rglob("traces.jsonl"))
+    assert len(joined.read_text().splitlines()) == spans >= 2
 
 
 def test_blocks_are_found_where_they_are():

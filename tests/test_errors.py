@@ -10,10 +10,12 @@ from otel_stageio.errors import StageIOError, attempt, guard
 
 KINDS = [
     errors.StageNameError,
+    errors.ItemNameError,
     errors.StageNumberError,
     errors.StatusError,
     errors.OutputPathError,
     errors.SettingError,
+    errors.CommandError,
     errors.StageRunningError,
     errors.JobFormatError,
 ]
@@ -30,8 +32,8 @@ def test_tree():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_errors_are_what_python_calls_such_errors(kind):
-    """An error of the caller's is a ValueError, a stage that runs already a RuntimeError, for those who catch these."""
-    expected = RuntimeError if kind is errors.StageRunningError else ValueError
+    """An error of the caller's is a ValueError, what depends on processes a RuntimeError, for those who catch these."""
+    expected = RuntimeError if kind in (errors.StageRunningError, errors.CommandError) else ValueError
     assert issubclass(kind, expected)
 
 

@@ -34,7 +34,7 @@ class Account:
         """Whether the backend has everything that it takes, and took all that it was sent."""
         lost = [each.total.rejected + each.total.refused for each in self._rounds.pushed.values()]
         away = [not each.complete for each in self._rounds.pushed.values()]
-        return not (any(lost) or any(away) or self._rounds.failed or self._found.others)
+        return not (any(lost) or any(away) or self._rounds.failed or self._found.others or self._deaf())
 
     def document(self) -> Row:
         """All of it, for programs."""
@@ -45,7 +45,7 @@ class Account:
                     job,
                     (deliveries.sent(pushed, of) for of in self._standings[job.path].values()),
                     taken=list(pushed.taken),
-                    failed=self._rounds.failed.get(JobLayout(job.path)),
+                    failed=self._rounds.failed.get(JobLayout(job.path)) or "; ".join(_failed(pushed)) or None,
                 )
                 for job in self._found.jobs
                 for pushed in [self._rounds.pushed[JobLayout(job.path)]]
@@ -59,9 +59,7 @@ class Account:
             if of.delivered:
                 output.say(f"{job.root}: sent {_kinds(of)}")
         for signal, to in self._destinations().items():
-            refusals = [
-                of.stopped[signal].why for of in pushed.values() if signal in of.stopped.keys() - of.waits.keys()
-            ]
+            refusals = self._refusals(signal)
             if refusals:
                 output.say(f"{to} does not take {signal} ({refusals[0]}): they stay on disk")
         kept = sum(of.total.kept for of in pushed.values())
@@ -86,11 +84,31 @@ class Account:
                 output.trouble(f"{to} refused {output.counted(tally.refused + tally.rejected, what)}: {why}")
         for (to, why), counts in self._waiting().items():
             output.trouble(f"waiting for {to} ({why}): {' and '.join(counts)}; the same command sends what waits")
+        for to in self._deaf():
+            output.trouble(f"{to} takes neither traces nor logs: is this an OTLP receiver's address, with no path?")
         for of in pushed.values():
             for folder in of.taken:
                 output.trouble(f"{folder} is being delivered by another process")
+            for line in _failed(of):
+                output.trouble(line)
         for job, why in self._rounds.failed.items():
             output.trouble(f"{job.root}: {why}")
+
+    def _refusals(self, signal: str) -> list[str]:
+        """What was said where the signal is not taken."""
+        return [
+            of.stopped[signal].why
+            for of in self._rounds.pushed.values()
+            if signal in of.stopped.keys() - of.waits.keys()
+        ]
+
+    def _deaf(self) -> set[str]:
+        """The destination that takes nothing at all: no backend, most likely, or an endpoint with a path too many."""
+        to = self._destinations()
+        taken = any(of.delivered for each in self._standings.values() for of in each.values())
+        if taken or len(set(to.values())) > 1 or not all(self._refusals(signal) for signal in RECORDS):
+            return set()
+        return set(to.values())
 
     def _waiting(self) -> dict[tuple[str, str], list[str]]:
         """What waits, by destination and reason."""
@@ -104,6 +122,10 @@ class Account:
 
     def _destinations(self) -> dict[str, str]:
         return {signal: of.to for each in self._standings.values() for signal, of in each.items()}
+
+
+def _failed(of: Pushed) -> list[str]:
+    return [f"{folder}: {why}" for folder, why in of.failed.items()]
 
 
 def _kinds(of: Pushed) -> str:

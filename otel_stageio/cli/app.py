@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from otel_stageio import __version__
-from otel_stageio.cli import output, push, rebuild, run, status
+from otel_stageio.cli import output, push, rebuild, run, show, status
 from otel_stageio.errors import StageIOError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ Look at jobs that otel-stageio recorded, send their records to OpenTelemetry bac
 
 \b
 Examples:
+  stageio show out/
   stageio status out/
   stageio push out/ --endpoint http://localhost:4318
 
@@ -40,7 +41,7 @@ def stageio() -> None:
     """See above."""
 
 
-for verb in (push.command, rebuild.command, run.command, status.command):
+for verb in (push.command, rebuild.command, run.command, show.command, status.command):
     stageio.add_command(verb)
 
 
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:  # `stageio status | head`; the interpreter would complain while it ends
         os._exit(output.INCOMPLETE)
     sys.exit(code)

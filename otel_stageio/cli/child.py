@@ -1,8 +1,9 @@
 """The command that `stageio run` runs: a child in our process group and session, whose signals and end become ours.
 
 What the terminal sends to the group (Ctrl-C, Ctrl-Z, a new window size) reaches the command without us; what somebody
-sends to us alone is passed on. A command that stops stops us, so that the shell sees a stopped job, and goes on with
-us. It starts by `posix_spawn`, since stages have threads; sources: POSIX, "Shell Command Language", exit status.
+sends to us alone is passed on. We stop when the command does, so that the shell sees a stopped job, and not before:
+what it writes on Ctrl-Z has to go through. It starts by `posix_spawn`, since stages have threads. Source of the exit
+codes: POSIX, "Shell Command Language".
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import resource
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otel_stageio.record.outcome import NOT_EXECUTABLE, NOT_FOUND
 
@@ -33,6 +34,7 @@ _PASSED: Final = (
     signal.SIGUSR2,
     signal.SIGALRM,
     signal.SIGCONT,
+    signal.SIGTSTP,
 )
 _HEARD: Final = frozenset({*_PASSED, signal.SIGCHLD, signal.SIGWINCH})
 #: What Python ignores and a command should not.
@@ -78,11 +80,14 @@ class Child:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
     def start(self, command: Sequence[str], environ: Mapping[str, str], streams: Mapping[int, int]) -> None:
-        """Start the command with the descriptors `streams` by the numbers that it knows them by.
+        """Start the command with the descriptors `streams` by the numbers that it knows them by, -1 for one it has not.
 
         Raises CannotStart.
         """
-        actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in streams.items()]
+        actions: list[Any] = [
+            (os.POSIX_SPAWN_DUP2, ours, theirs) if ours >= 0 else (os.POSIX_SPAWN_CLOSE, theirs)
+            for theirs, ours in streams.items()
+        ]
         program = _found(command[0], environ.get("PATH", os.defpath))
         try:
             self.pid = self._spawn(program, command, environ, actions)
@@ -92,18 +97,23 @@ class Child:
             # A script without a first line that names its shell: shells run it themselves.
             self.pid = self._spawn("/bin/sh", ["/bin/sh", program, *command[1:]], environ, actions)
 
-    def _spawn(
-        self, program: str, command: Sequence[str], environ: Mapping[str, str], actions: list[tuple[int, int, int]]
-    ) -> int:
+    def _spawn(self, program: str, command: Sequence[str], environ: Mapping[str, str], actions: list[Any]) -> int:
         return os.posix_spawn(
             program, list(command), environ, file_actions=actions, setsigmask=self._before, setsigdef=_DEFAULTS
         )
 
-    def wait(self, beat: Callable[[], None], resized: Callable[[], bool] = lambda: False) -> int:
+    def wait(
+        self,
+        beat: Callable[[], None],
+        *,
+        resized: Callable[[], bool] = lambda: False,
+        stopping: Callable[[], None] = lambda: None,
+    ) -> int:
         """Wait for its end, and give its exit code, or below 0 the signal that killed it.
 
         `beat` is called every ten seconds. `resized` hears that the terminal has another size; where it gives True, the
-        group is told once more, for it looked at the size before that was passed on.
+        group is told once more, for it looked at the size before that was passed on. `stopping` is called before we
+        stop, as the command did.
         """
         while True:
             sign, by_person, sender = _next_signal()
@@ -118,18 +128,24 @@ class Child:
                 continue
             if not os.WIFSTOPPED(status):
                 return os.waitstatus_to_exitcode(status)
-            os.kill(os.getpid(), os.WSTOPSIG(status))
-            self._send(signal.SIGCONT)
+            stopping()
+            _stop(os.WSTOPSIG(status))
 
     def _pass_on(self, sign: int) -> None:
         now = time.monotonic()
         if now - self._passed_on.get(sign, -_SAME) >= _SAME:
             self._passed_on[sign] = now
-            self._send(sign)
+            with contextlib.suppress(OSError):  # it runs as another user by now
+                os.kill(self.pid, sign)
 
-    def _send(self, sign: int) -> None:
-        with contextlib.suppress(OSError):  # it runs as another user by now
-            os.kill(self.pid, sign)
+
+def _stop(sign: int) -> None:
+    """Stop this process as the command was stopped. SIGCONT, which ends it, is heard then and passed on."""
+    os.kill(os.getpid(), sign)
+    if sign in _HEARD:
+        # Only now it arrives, and with it the terminal's own, where that still waits: one stop and not two.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {sign})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {sign})
 
 
 def _next_signal() -> tuple[int, bool, int]:

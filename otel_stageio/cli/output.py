@@ -96,4 +96,4 @@ def _cell(of: object) -> Text:
     if isinstance(of, float):
         return Text(f"{of:,.1f}")
     text = f"{of:,}" if isinstance(of, int) else shown(of)
-    return Text(text, style=_COLORS.get(text, ""))
+    return Text(text, style=_COLORS.get(text.partition(" (")[0], ""))

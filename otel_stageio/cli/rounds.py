@@ -43,7 +43,7 @@ class Rounds:
         `moved` hears how many records are done, `waits` why it does not go on right now.
         """
         tries, passed, sign = 0, 0, time.monotonic()
-        while away := self._round(moved):
+        while away := self._rounds(moved):
             if self.passed > passed:
                 tries, passed, sign = 0, self.passed, time.monotonic()
             tries += 1
@@ -53,6 +53,15 @@ class Rounds:
             signal, answer = next(iter(away.items()))
             waits(f"{self._ways[signal].to}: {answer.why}")
             time.sleep(rest)
+
+    def _rounds(self, moved: Callable[[int], None]) -> dict[str, Answer]:
+        """A round; and one more where it was found out meanwhile that records were to blame and not the backend."""
+        unsure = {signal for signal, way in self._ways.items() if not way.takes}
+        away = self._round(moved)
+        stopped = [item for pushed in self.pushed.values() for item in pushed.stopped.items()]
+        if any(answer.unsure and signal in unsure and self._ways[signal].takes for signal, answer in stopped):
+            away = self._round(moved)
+        return away
 
     def _round(self, moved: Callable[[int], None]) -> dict[str, Answer]:
         """Try what is left, a destination that is away at one job not at the next; gives what may pass soon."""
@@ -68,7 +77,7 @@ class Rounds:
                 self._left[job] = ()
                 continue
             waits = self.pushed[job].waits
-            away |= {signal: waits[signal] for signal in ways if signal in waits}
+            away |= {signal: waits[signal] for signal in ways if signal in waits and not waits[signal].unsure}
             self._left[job] = tuple(signal for signal in left if signal in waits)
         return {signal: answer for signal, answer in away.items() if answer.passing}
 
@@ -86,5 +95,6 @@ class Rounds:
             tallies={each: before.tallies.get(each, Tally()).plus(now.tallies.get(each, Tally())) for each in signals},
             stopped={**kept, **untried, **now.stopped},
             taken=now.taken,
+            failed={**before.failed, **now.failed},
         )
         moved(self.passed)

@@ -12,6 +12,9 @@ from otel_stageio.cli import output
 _HELP: Final = """\
 Run COMMAND as the pipeline: all stages that it starts are in one run, whose span is as long as COMMAND takes.
 
+With --stage, COMMAND is itself a stage: its output is passed through and recorded line by line, in stage.log and in the
+journal, and --in and --out are tracked.
+
 Terminal, signals and exit code are as without stageio. COMMAND finds TRACEPARENT, STAGEIO_RUN and STAGEIO_JOB_DIR in
 its environment.
 
@@ -19,11 +22,13 @@ its environment.
 Examples:
   stageio run -- ./pipeline.sh
   stageio run --job out/ --name nightly -- make -j4 all
+  stageio run --stage mux --in a.wav --out a.mp4 -- ffmpeg -i a.wav a.mp4
 """
 _CODES: Final = """\
 \b
 Exit codes:
   COMMAND's own; where a signal ended it, the same signal ends stageio, and:
+  1    COMMAND exited with 0 and did not make what --out names
   2    asked for what cannot be done; COMMAND was not started
   126  COMMAND cannot be executed
   127  there is no COMMAND
@@ -39,9 +44,30 @@ Exit codes:
 )
 @click.option("--job", metavar="DIR", type=click.Path(file_okay=False), help="The job folder; else STAGEIO_JOB_DIR.")
 @click.option("--name", metavar="NAME", help="The run's name: the same name is the same run.")
+@click.option("--stage", metavar="STAGE", help="Run COMMAND as this stage; 06_asr has its number.")
+@click.option("--number", metavar="N", type=click.IntRange(min=0), help="The stage's number.")
+@click.option("--in", "inputs", metavar="FILE", multiple=True, help="What the stage reads; repeatable.")
+@click.option("--out", "outputs", metavar="FILE", multiple=True, help="What it has to make; repeatable.")
 @click.argument("command", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(job: str | None, name: str | None, command: tuple[str, ...]) -> int:
+def command(
+    *,
+    job: str | None,
+    name: str | None,
+    stage: str | None,
+    number: int | None,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    command: tuple[str, ...],
+) -> int:
     """See above."""
+    if stage is not None:
+        if name is not None:
+            raise click.UsageError("--name is a pipeline's: a stage takes part in the run that STAGEIO_RUN names")
+        from otel_stageio.cli import stage_command
+
+        return ended_as(stage_command.run(stage_command.Asked(job, stage, number, inputs, outputs, command)).code)
+    if number is not None or inputs or outputs:
+        raise click.UsageError("--number, --in and --out are a stage's: give its name with --stage")
     return _pipeline(job, name, command)
 
 

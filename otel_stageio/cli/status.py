@@ -30,6 +30,8 @@ Exit codes:
   1  some of them could not be read; which and why is said
   2  no job that can be read
 """
+#: Seconds after which a sign of life is missed.
+_BEATS: Final = 60
 _ATTEMPT: Final = ("Stage", "Attempt", "Status", "Started (UTC)", "Seconds", "Warnings", "Errors", "Reason")
 _DELIVERY: Final = ("Signal", "Destination", "Delivered", "Waiting", "Refused", "")
 
@@ -97,7 +99,18 @@ def _attempt(of: dict[str, Any]) -> tuple[object, ...]:
     began = str(of["started_at"] or "").partition(".")[0].removesuffix("Z")
     seconds = "" if of["duration_seconds"] is None else float(of["duration_seconds"])
     counts = of["warnings"], of["errors"]
-    return (of["folder"], of["attempt"], of["status"], began, seconds, *counts, of["reason"] or "")
+    return (of["folder"], of["attempt"], _status(of), began, seconds, *counts, of["reason"] or "")
+
+
+def _status(of: dict[str, Any]) -> str:
+    """The status; where only signs of life tell, with the last one: a stage beats every ten seconds."""
+    silent = of["silent_seconds"]
+    if silent is None:
+        return str(of["status"])
+    from otel_stageio.views.moments import spoken
+
+    span = spoken(silent)
+    return f"{of['status']} (last sign {span} ago)" if silent <= _BEATS else f"{of['status']} (silent for {span})"
 
 
 def _delivery(of: Standing) -> tuple[object, ...]:

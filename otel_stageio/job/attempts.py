@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 
 def records(stage: StageLayout, attempt: int, *, live: bool = False) -> Iterator[LogRecord]:
-    """The events, then the log records of an attempt, as they stand in its files. Raises OSError."""
-    folder = stage.attempt_dir(attempt)
-    return chain(
-        reader.log_records(str(folder / EVENTS), live=live), reader.log_records(str(folder / LOG_RECORDS), live=live)
-    )
+    """The events, then the log records of an attempt, as they stand in its files, then its members'. Raises OSError."""
+    folders = [stage.attempt_dir(attempt), *stage.members(attempt)]
+    paths = [str(folder / name) for folder in folders for name in (EVENTS, LOG_RECORDS)]
+    return chain.from_iterable(reader.log_records(path, live=live) for path in paths)
 
 
 def state(stage: StageLayout, attempt: int, *, live: bool = False) -> StageState:

@@ -1,16 +1,18 @@
 """What somebody changed: whoever changes a stage or an item says so here, and whoever remembers reads what is new.
 
-One line for each change, in .stageio/changes: the folder, and of an item that has ended what is known of it, so that
-thousands of items need not be looked at one by one. The last line about a folder counts. The file only grows, by some
-thirty bytes for an attempt, by a hundred for an item's, and is read on from where it was last read. It is no record:
-without it everything is looked at.
+One line for each change, in .stageio/changes.<host>: the folder, and of an item that has ended what is known of it, so
+that thousands of items need not be looked at one by one. The last line about a folder counts. Each host has a file:
+appending is whole among the processes of one host, and not between hosts. The files only grow, by some thirty bytes for
+an attempt, by a hundred for an item's, and are read on from where they were last read. They are no record: without them
+everything is looked at.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from otel_stageio.job import host
 from otel_stageio.journal import files
 
 if TYPE_CHECKING:
@@ -18,16 +20,21 @@ if TYPE_CHECKING:
 
     from otel_stageio.job.layout import JobLayout
 
-CHANGES: Final = "changes"
+#: What the names of these files begin with; after it comes the host's.
+CHANGES: Final = "changes."
 #: Between a folder and what is known of it: no name holds one.
 _BETWEEN: Final = "\t"
 
 
 class Place(NamedTuple):
-    """How far the file has been read: which file, and so many bytes of it."""
+    """How far a file has been read: which one it was, and so many bytes of it."""
 
     inode: int
     end: int
+
+
+#: How far each file has been read, by name.
+Places: TypeAlias = dict[str, Place]
 
 
 class Said(NamedTuple):
@@ -37,7 +44,7 @@ class Said(NamedTuple):
     """
 
     words: dict[str, str]
-    place: Place | None
+    place: Places | None
     whole: bool = False
 
 
@@ -51,27 +58,58 @@ def tell(job: JobLayout, folder: str) -> None:
 
 
 def tell_known(job: JobLayout, known: Iterable[tuple[str, str]]) -> None:
-    """Say what is known of items that have ended, by folder, in one line each. Raises OSError."""
+    """Say what is known of items that have ended, by folder, in one line each. Raises OSError.
+
+    What is known begins with the number of the attempt.
+    """
     _write(job, "".join([f"{folder}{_BETWEEN}{of}\n" for folder, of in known]))
 
 
 def _write(job: JobLayout, text: str) -> None:
-    said = files.AppendFile(str(job.inner / CHANGES))
+    said = files.AppendFile(str(job.inner / f"{CHANGES}{host.name()}"))
     said.write(os.fsencode(text))
     said.close()
 
 
-def since(job: JobLayout, place: Place | None) -> Said:
-    """What was said since `place`; since the beginning from no place, or from one in another file."""
+def since(job: JobLayout, place: Places | None) -> Said:
+    """What was said since `place`; since the beginning from no place, or where a file of it is another or gone."""
     try:
-        with open(job.inner / CHANGES, "rb", buffering=0, opener=files.regular) as file:
-            found = os.fstat(file.fileno())
-            whole = place is None or found.st_ino != place.inode or found.st_size < place.end
-            begin = 0 if place is None or whole else place.end
-            file.seek(begin)
-            said = file.read()
+        found = sorted(name for name in os.listdir(job.inner) if name.startswith(CHANGES))
+        whole = place is None or not place.keys() <= set(found)
+        before = {} if whole or place is None else place
+        now: Places = {}
+        words: dict[str, str] = {}
+        for name in found:
+            said, now[name] = _read(os.path.join(job.inner, name), before.get(name))
+            if said is None:
+                return since(job, None)
+            # The words of one host are in order, those of two are not.
+            words.update({folder: _later(words[folder], of) if folder in words else of for folder, of in said.items()})
     except OSError:
         return Said({}, None, whole=True)
+    return Said(words, now or None, whole or not found)
+
+
+def _read(path: str, place: Place | None) -> tuple[dict[str, str] | None, Place]:
+    """What a file says after `place`, or from its beginning; None where it is another file."""
+    with open(path, "rb", buffering=0, opener=files.regular) as file:
+        found = os.fstat(file.fileno())
+        begin = place or Place(found.st_ino, 0)
+        if found.st_ino != begin.inode or found.st_size < begin.end:
+            return None, begin
+        file.seek(begin.end)
+        said = file.read()
     end = said.rfind(b"\n") + 1  # the rest is being written
     pairs = (os.fsdecode(line).partition(_BETWEEN) for line in said[:end].split(b"\n") if line)
-    return Said({folder: of for folder, _, of in pairs}, Place(found.st_ino, begin + end), whole)
+    return {folder: of for folder, _, of in pairs}, begin._replace(end=begin.end + end)
+
+
+def _later(one: str, other: str) -> str:
+    """Which of two words counts: of the later attempt; where that does not tell, the folder has to be looked at."""
+    try:
+        first, second = (int(of.partition(" ")[0]) for of in (one, other))
+    except ValueError:
+        return ""
+    if first == second:
+        return one if one == other else ""
+    return one if first > second else other

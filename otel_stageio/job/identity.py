@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import JobFormatError
+from otel_stageio.job import copies
 from otel_stageio.journal import files
 from otel_stageio.model import Resource, Scope
 from otel_stageio.views.moments import rfc3339
@@ -39,13 +40,25 @@ def read_job_id(job: JobLayout) -> str | None:
 
 
 def job_id(job: JobLayout) -> str:
-    """The id of the job, given to it now where it has none. Processes that ask at once get the same one.
+    """The id of the job, given to it now where it has none or is a copy. Processes that ask at once get the same one.
 
     Raises JobFormatError as `read_job_id`, OSError where nothing can be written.
     """
+    # The place before the id: whoever gives a copy its id notes the place afterwards.
+    at_home = copies.is_known(job)
     known = read_job_id(job)
-    if known is not None:
-        return known
+    if known is None:
+        known = _begin(job)
+    elif not at_home and copies.is_copy(job, known):
+        known = copies.give_id(job, known)
+    elif not at_home:
+        known = read_job_id(job) or known  # somebody may have given it, and then noted the place
+    if not at_home:
+        copies.note(job)
+    return known
+
+
+def _begin(job: JobLayout) -> str:
     made = {"format": names.FORMAT, "job_id": os.urandom(8).hex(), "created_at": rfc3339(time.time_ns())}
     data = f"{json.dumps(made, indent=2)}\n".encode()
     if not files.claim_file(str(job.job_json), data):

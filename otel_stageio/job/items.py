@@ -16,6 +16,7 @@ from otel_stageio.job import links, status
 from otel_stageio.job.layout import placed, stages
 from otel_stageio.journal import files
 from otel_stageio.views.summary import Summary
+from otel_stageio.views.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from otel_stageio.job.changes import Said
     from otel_stageio.job.layout import JobLayout, StageLayout
 
-#: The items of each stage's folder by their names, each with its newest attempt on record.
-Items: TypeAlias = "Mapping[str, Mapping[str, Summary]]"
+#: What is known of the items of each stage, by its folder.
+Items: TypeAlias = dict[str, Tally]
 
 _KEPT: Final = ("attempt", "run", "started", "ended", "contradicted", "status")
 
@@ -59,69 +60,60 @@ def _is_output(stage: StageLayout) -> bool:
         return False
 
 
-def look(job: JobLayout, said: Said, before: Items, changed: str = "") -> tuple[Items, list[tuple[str, str]]]:
-    """The items of a job as they stand: as they were `before`, with what was `said` since.
+def look(job: JobLayout, said: Said, known: Items, changed: str = "") -> list[tuple[str, str]]:
+    """Bring what is `known` of the items of a job up to date, by what was `said` since.
 
     Those that run are looked at, and so are the one with the folder `changed` and those of which nobody said how they
-    stand. With them comes what is worth saying: the folders of those that have ended, with what is known of them. Of a
-    stage of which nothing changed it is the same mapping as before. Raises OSError where the job folder cannot be read.
+    stand. What comes back is worth saying: the folders of those that were found to have ended, with what is known of
+    them. Raises OSError where the job folder cannot be read.
     """
     if said.whole:
-        found, unsaid = _heard_of_all(job, said.words)
-        now: dict[str, Mapping[str, Summary]] = {**found}
+        unsaid = _hear_all(job, said.words, known)
     else:
-        now = {folder: of for folder, of in before.items() if os.path.isdir(job.root / folder)}
+        for folder in [folder for folder in known if not os.path.isdir(job.root / folder)]:
+            del known[folder]
         words = {place: of for place, of in said.words.items() if "/" in place and place != changed}
-        unsaid = [place for place, word in words.items() if not _hear(now, job, place, word)]
-    asked = {*unsaid, *_running(now)} | ({changed} if "/" in changed else set())
+        unsaid = [place for place, word in words.items() if not _hear(job, known, place, word)]
+    running = [f"{folder}/{of.item}" for folder, tally in known.items() for of in tally.running]
     news = []
-    for place in asked:
+    for place in {*unsaid, *running} | ({changed} if "/" in changed else set()):
         stage = placed(job, place)
         summary = _newest(stage) if stage is not None else None
-        if stage is None or summary == now.get(stage.whole.place, {}).get(stage.item):
+        if stage is None or summary == (tally := known.setdefault(stage.whole.place, Tally())).get(stage.item):
             continue
-        _set(now, stage, summary)
+        tally.set(stage.item, summary)
         if summary is not None and summary.ended:
             news.append((place, told(summary)))
-    return {folder: of for folder, of in now.items() if of}, news
+    for folder in [folder for folder, tally in known.items() if not tally]:
+        del known[folder]
+    return news
 
 
-def _heard_of_all(job: JobLayout, words: Mapping[str, str]) -> tuple[dict[str, dict[str, Summary]], list[str]]:
-    """The items of all stages as they were told of, and the folders of those of which nothing is known."""
-    found: dict[str, dict[str, Summary]] = {}
+def _hear_all(job: JobLayout, words: Mapping[str, str], known: Items) -> list[str]:
+    """Know of the items of all stages what was said of them; gives the folders of those of which nothing was."""
+    known.clear()
     unsaid = []
     for stage in stages(job):
         folder = stage.place
-        of_stage = found[folder] = {}
+        tally = known[folder] = Tally()
         for item in stage.items():
             place = f"{folder}/{item}"
             summary = heard(stage, item, words.get(place, ""))
             if summary is None:
                 unsaid.append(place)
             else:
-                of_stage[item] = summary
-    return found, unsaid
+                tally.set(item, summary)
+    return unsaid
 
 
-def _hear(now: dict[str, Mapping[str, Summary]], job: JobLayout, place: str, word: str) -> bool:
+def _hear(job: JobLayout, known: Items, place: str, word: str) -> bool:
     """Take in what was said of an item; False where that has to be looked at."""
     stage = placed(job, place)
     summary = heard(stage, stage.item, word) if stage is not None else None
     if stage is None or summary is None:
         return False
-    _set(now, stage, summary)
+    known.setdefault(stage.whole.place, Tally()).set(stage.item, summary)
     return True
-
-
-def _set(now: dict[str, Mapping[str, Summary]], stage: StageLayout, summary: Summary | None) -> None:
-    folder = stage.whole.place
-    of_stage = {**now.get(folder, {})}
-    of_stage.pop(stage.item, None)
-    now[folder] = of_stage if summary is None else {**of_stage, stage.item: summary}
-
-
-def _running(now: Items) -> list[str]:
-    return [f"{folder}/{item}" for folder, of in now.items() for item, each in of.items() if not each.ended]
 
 
 def _newest(stage: StageLayout) -> Summary | None:

@@ -18,8 +18,9 @@ CACHE = ".cache"
 LOGS = "logs"
 RUNS = "runs"
 NUMBERS = "numbers"
-PIPELINES = "pipelines"
 ITEMS = "items"
+MEMBERS = "members"
+PIPELINES = "pipelines"
 JOB_JSON = "job.json"
 LOCK = "lock"
 EVENTS = "events.jsonl"
@@ -165,6 +166,17 @@ class StageLayout(NamedTuple):
     def attempt_dir(self, number: int) -> Path:
         """Return the folder of attempt `number`."""
         return self.inner / _counted(number)
+
+    def members_dir(self, number: int) -> Path:
+        """Return the folder of the members of attempt `number`."""
+        return self.attempt_dir(number) / MEMBERS
+
+    def members(self, number: int) -> list[Path]:
+        """Return the folders of the members of attempt `number`, by name; none where it is one process."""
+        try:
+            return [self.members_dir(number) / name for name in sorted(os.listdir(self.members_dir(number)))]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def attempts(self) -> list[int]:
         """Return the numbers of the attempts on disk, ascending; none where the stage never ran.

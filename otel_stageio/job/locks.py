@@ -34,6 +34,9 @@ _TAKEN = frozenset({errno.EAGAIN, errno.EACCES})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 
 _OWNER_BYTES = 65536
+#: How often and long to look again who holds a lock, in seconds.
+_LOOKS = 20
+_PAUSE = 0.005
 #: Seconds between two tries for the job's lock: at least, and at most so much more.
 _POLL = 0.001
 _JITTER = 0.004
@@ -67,11 +70,20 @@ class StageLock:
     All methods may be called from any thread, and do nothing in a forked child.
     """
 
-    __slots__ = ("_fd", "_pid", "_using", "works")
+    __slots__ = ("_fd", "_pid", "_using", "_wrote", "former", "silent", "works")
 
-    def __init__(self, fd: int, *, works: bool) -> None:
-        """Take over the descriptor `fd`; `works` is False where the file system has no locks."""
+    def __init__(
+        self, fd: int, *, works: bool, wrote: bytes, former: dict[str, Any] | None = None, silent: float = 0.0
+    ) -> None:
+        """Take over the descriptor `fd`; `wrote` is what the owner says of itself.
+
+        `works` is False where the file is not locked: the file system has no locks, or somebody else holds it.
+        `former` is what an owner said who did not release it, `silent` how many seconds ago it was last touched by one.
+        """
         self.works = works
+        self.former = former
+        self.silent = silent
+        self._wrote = wrote
         self._fd = fd
         self._pid = os.getpid()
         # Reentrant: a signal handler may release what it interrupted in `touch`.
@@ -79,35 +91,56 @@ class StageLock:
 
     @staticmethod
     def acquire(path: str, owner: Mapping[str, Any]) -> StageLock | Held:
-        """Take the lock file `path` without waiting and write `owner` into it, as JSON; Held where it is held.
+        """Take the lock file `path` and write `owner` into it, as JSON; Held where it is held.
 
-        Raises OSError where the file cannot be opened.
+        Waits a moment only where a holder does not say who he is, and so has just come or is about to go. Raises
+        OSError where the file cannot be opened.
         """
         fd = _open(path)
+        wrote = json.dumps(dict(owner)).encode()
         try:
-            taken = _take(fd)
+            taken, former = _take(fd), _owner(fd)
+            looks = 0
+            while taken is False and former is None and looks < _LOOKS:  # it is being taken, or given back
+                time.sleep(_PAUSE)
+                looks += 1
+                taken, former = _take(fd), _owner(fd)
             if taken is False:
-                held = Held(_owner(fd))
                 _close(fd)
-                return held
+                return Held(former)
+            before = os.fstat(fd).st_mtime
             # The lock is what counts; on a full disk its owner stays unnamed.
             with contextlib.suppress(OSError):
-                files.write_lock(fd, json.dumps(dict(owner)).encode())
+                files.write_lock(fd, wrote)
+            # Both times are the file system's: no clock of a host comes in.
+            silent = max(os.fstat(fd).st_mtime - before, 0.0)
         except BaseException:
             _close(fd)
             raise
-        return StageLock(fd, works=taken is True)
+        return StageLock(fd, works=taken is True, wrote=wrote, former=former, silent=silent)
+
+    @staticmethod
+    def beside(path: str, owner: Mapping[str, Any]) -> StageLock:
+        """Show signs of life in a lock file that another host holds, and hold it from the first one after that ended.
+
+        Raises OSError where the file cannot be opened.
+        """
+        return StageLock(_open(path), works=False, wrote=json.dumps(dict(owner)).encode())
 
     def touch(self) -> None:
         """Show a sign of life: set the lock file's times to now. Raises OSError."""
         if os.getpid() != self._pid:
             return
         with self._using:
-            if self._fd >= 0:
-                os.utime(self._fd)
+            if self._fd < 0:
+                return
+            os.utime(self._fd)
+            if not self.works and _take(self._fd):
+                self.works = True
+                files.write_lock(self._fd, self._wrote)
 
     def release(self) -> None:
-        """Give the lock back, its file empty; once more does nothing."""
+        """Give the lock back, its file empty unless another owner stands in it; once more does nothing."""
         if os.getpid() != self._pid:
             return
         with self._using:
@@ -115,7 +148,8 @@ class StageLock:
         if fd >= 0:
             # Empty before it is free: whoever takes it next must not be shown as us for a moment.
             with contextlib.suppress(OSError):
-                files.write_lock(fd, b"")
+                if self.works or os.pread(fd, _OWNER_BYTES, 0) == self._wrote:
+                    files.write_lock(fd, b"")
             _give_back(fd)
 
 

@@ -14,7 +14,8 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_stageio import conventions as names
-from otel_stageio.job import links, locks, runs, status
+from otel_stageio.job import host as hosts
+from otel_stageio.job import links, locks, runs
 from otel_stageio.job.identity import SCOPE
 from otel_stageio.job.layout import TRACES
 from otel_stageio.journal import encode, files, limits, reader
@@ -94,7 +95,7 @@ def begin(
         ids = runs.new_ids()
         if around is not None:
             ids = around._replace(span_id=ids.span_id, by_host=False)
-        host, about = os.uname().nodename, resource(known.run if known else 0)
+        host, about = hosts.name(), resource(known.run if known else 0)
         told = {
             "trace_id": ids.trace_id,
             "span_id": ids.span_id,
@@ -104,7 +105,7 @@ def begin(
             "began": time.time_ns(),
             "pid": os.getpid(),
             "host": host,
-            "boot_id": status.boot_id(),
+            "boot_id": hosts.boot_id(),
             "attributes": dict(attributes),
             "resource": dict(about.attributes),
         }
@@ -149,11 +150,11 @@ def write_ends(job: JobLayout) -> int:
 def _write_end(job: JobLayout, span_id: str) -> bool:
     path = _path(job, span_id)
     about = _read(path)
-    if about is None or about["span_id"] != span_id or about["host"] != os.uname().nodename:
+    if about is None or about["span_id"] != span_id or about["host"] != hosts.name():
         return False
     with contextlib.suppress(OSError), locks.job_lock(path, 0) as alone:
         # The lock is nobody's; or it is from before the host was started, whatever the locks of the file system are.
-        if not alone and about["boot_id"] in ("", status.boot_id()):
+        if not alone and about["boot_id"] in ("", hosts.boot_id()):
             return False
         if _read(path) is None:  # somebody was faster: what is here now is a file that this lock has made
             files.remove(path)

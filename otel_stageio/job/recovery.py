@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_stageio import conventions as names
-from otel_stageio.job import attempts, links, locks, status
+from otel_stageio.job import attempts, host, links, locks, status
 from otel_stageio.job.identity import SCOPE
 from otel_stageio.job.layout import EVENTS, TRACES
 from otel_stageio.journal import encode, files, limits, reader
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from otel_stageio.views.state import StageState
 
 _ERROR: Final = 2
+#: Seconds that two clocks may be apart and count as one: asking takes time.
+_CLOCKS_AGREE: Final = 2.0
 
 
 def write_ends(stage: StageLayout, *, killed: tuple[int, str] | None = None) -> list[int]:
@@ -45,7 +47,7 @@ def write_ends(stage: StageLayout, *, killed: tuple[int, str] | None = None) -> 
         return []
     links.avoid(stage.job.root, stage.folder, stage.inner)
     last_sign = _last_sign(stage)
-    lock = locks.StageLock.acquire(str(stage.lock), {"pid": os.getpid(), "host": os.uname().nodename})
+    lock = locks.StageLock.acquire(str(stage.lock), {"pid": os.getpid(), "host": host.name()})
     if isinstance(lock, locks.Held):
         return []
     try:
@@ -79,23 +81,28 @@ def _dead(stage: StageLayout, *, locked: bool = False, killed: tuple[int, str] |
 
 def _is_dead(stage: StageLayout, number: int, *, newest: bool, locked: bool, pid: int | None = None) -> bool:
     summary = status.read_summary(stage, number)
-    if summary is None or summary.host != os.uname().nodename:
+    if summary is None or summary.host != host.name():
         return False
-    if pid is not None and (summary.pid, summary.boot_id, summary.status) != (pid, status.boot_id(), names.RUNNING):
+    if pid is not None and (summary.pid, summary.boot_id, summary.status) != (pid, host.boot_id(), names.RUNNING):
         return False
     if summary.status != names.RUNNING:
         return not _Attempt(stage, number).has_span() and (locked or not newest or locks.held(str(stage.lock)) is False)
     if locked:
-        return not newest or summary.boot_id == status.boot_id()
+        return not newest or summary.boot_id == host.boot_id()
     return status.alive(summary, str(stage.lock), newest=newest).status == names.ABANDONED
 
 
 def _last_sign(stage: StageLayout) -> int:
-    """When the stage's owner last touched its lock, in nanoseconds since the epoch; 0 where that is not known."""
+    """When the stage's owner last touched its lock, in nanoseconds since the epoch; 0 where that is not known.
+
+    By the clock of this host, which made the records: the file system's may be minutes from it.
+    """
     try:
-        return os.stat(stage.lock).st_mtime_ns
+        touched = os.stat(stage.lock).st_mtime_ns
     except OSError:
         return 0
+    ahead = status.clock_ahead(str(stage.lock))
+    return touched - int(ahead * 1e9) if abs(ahead) > _CLOCKS_AGREE else touched
 
 
 class _Attempt:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import threading
+from collections.abc import Iterable
 from operator import attrgetter, index
 from typing import Any, Final, NamedTuple
 
@@ -20,10 +21,11 @@ from otel_stageio.job import changes, identity, items, links, locks, runs, statu
 from otel_stageio.job.items import Items
 from otel_stageio.job.layout import EVENTS, STAGEIO, JobLayout, StageLayout, stage_folder, stage_folders
 from otel_stageio.journal import files
-from otel_stageio.views import job_manifest, tally
+from otel_stageio.views import job_manifest
 from otel_stageio.views.indented import Ready, ready
 from otel_stageio.views.manifest import dump
 from otel_stageio.views.summary import Summary
+from otel_stageio.views.tally import Tally
 
 CACHE = "stages.json"
 #: Seconds to wait for the job's lock; fifty stages that end at once need a fraction of it.
@@ -46,11 +48,11 @@ class _Known(NamedTuple):
 
 
 class _Memory(NamedTuple):
-    """What the last update of this process found and wrote. Never changed: threads that had no lock do no harm."""
+    """What the last update of this process found and wrote. Whoever takes it is alone with it: see `_memory`."""
 
     root: str
     job_id: str | None
-    place: changes.Place | None
+    place: changes.Places | None
     stages: dict[str, _Known]
     items: Items
     #: The job manifest as bytes, and as values but for our stages.
@@ -58,8 +60,8 @@ class _Memory(NamedTuple):
     document: dict[str, Any]
 
 
-#: Of the job that this process changed last.
-_memory: _Memory | None = None
+#: Of the job that this process changed last; empty while an update has it, also where two threads had no lock.
+_memory: list[_Memory] = []
 
 
 class _Turn(threading.local):
@@ -96,10 +98,9 @@ def update(job: JobLayout, changed: str | None = None) -> list[str]:
 
 
 def _update(job: JobLayout, changed: str | None) -> list[str]:
-    global _memory  # noqa: PLW0603 - what one update leaves for the next
     links.avoid(job.root, job.inner)
     with locks.job_lock(str(job.lock), LOCK_PATIENCE):
-        left, _memory = _memory, None  # until all is written
+        left = _taken()  # until all is written
         job_id = identity.read_job_id(job)
         if changed is not None and "/" not in changed:  # of an item is told when it opens, and what it came to
             with contextlib.suppress(OSError):  # a full disk: others are late, the manifest is right
@@ -111,7 +112,7 @@ def _update(job: JobLayout, changed: str | None) -> list[str]:
             now = look(job, left.stages)
         else:
             now = _look_again(job, left.stages, {of for of in (changed or "", *said.words) if "/" not in of})
-        of_items, news = items.look(job, said, left.items, changed or "")
+        news = items.look(job, said, left.items, changed or "")
         if news:
             with contextlib.suppress(OSError):  # then they are looked at by whoever comes next
                 changes.tell_known(job, news)
@@ -119,8 +120,27 @@ def _update(job: JobLayout, changed: str | None) -> list[str]:
         new = [of for folder, of in now.items() if of is not left.stages.get(folder)]
         if any(of.summary.ended for of in new) or not left.stages.keys() <= now.keys():
             files.replace(str(job.inner / CACHE), f"{{{_BETWEEN.join([of.cached for of in now.values()])}}}".encode())
-        _memory = _write_manifest(job, left._replace(stages=now, items=of_items, place=said.place))
-        return _dead(job, now, of_items)
+        left = _write_manifest(job, left._replace(stages=now, place=said.place))
+        _memory[:] = [left]
+        return _dead(job, now, left.items)
+
+
+def overview(job: JobLayout) -> dict[str, Any] | None:
+    """The job manifest as it would be written now, without what others wrote there; None where nothing ran.
+
+    Nothing is written. Raises OSError where the job folder cannot be read.
+    """
+    of_items: Items = {}
+    items.look(job, changes.since(job, None), of_items)
+    document = compose(job, look(job, {}), {}, of_items)
+    return None if document is None else json.loads(dump(document))
+
+
+def _taken() -> _Memory | None:
+    try:
+        return _memory.pop()
+    except IndexError:
+        return None
 
 
 def look(job: JobLayout, before: dict[str, _Known]) -> dict[str, _Known]:
@@ -212,25 +232,25 @@ def compose(
         folder: of.shown if alive[folder] is of.summary else ready(job_manifest.entry(alive[folder], folder))
         for folder, of in stages.items()
     }
-    parts: dict[str, list[Summary]] = {}
-    for folder, of_stage in of_items.items():
-        own = [alive[folder]] if folder in alive else []
-        parts[folder] = [*own, *(_alive(job, of) for of in of_stage.values())]
-        alive[folder] = tally.summed(parts[folder])
-        shown[folder] = ready(tally.entry(parts[folder], folder))
+    own = alive.copy()
+    for folder, tally in of_items.items():
+        alive[folder], line = tally.entry(own.get(folder), folder, lambda of: _alive(job, of))
+        shown[folder] = ready(line)
     latest = max(alive.values(), key=attrgetter("started", "run"), default=None)
     run = runs.read(job, latest.run) if latest else None
     job_id = identity.read_job_id(job)
     if run is None or job_id is None:
         return None
     number = run.run
-    later = [parts.get(folder, [of]) for folder, of in alive.items() if of.run > number]
+    later = [folder for folder, of in alive.items() if of.run > number]
     return job_manifest.job_manifest(
         job_id=job_id,
         run=run._asdict(),
         stages=alive.items(),
         before=before,
-        moved_on=[tally.summed(found) for each in later if (found := _in_run(job, each, number))],
+        moved_on=[
+            found for folder in later if (found := _in_run(job, own.get(folder), of_items.get(folder, ()), number))
+        ],
         shown=shown,
     )
 
@@ -244,23 +264,22 @@ def _alive(job: JobLayout, of: Summary) -> Summary:
 
 def _dead(job: JobLayout, stages: dict[str, _Known], of_items: Items) -> list[str]:
     """The folders of stages and items without an end that nobody runs any more."""
-    known = {folder: of.summary for folder, of in stages.items()}
-    known.update({f"{folder}/{item}": of for folder, each in of_items.items() for item, of in each.items()})
-    running = {place: of for place, of in known.items() if of.status == names.RUNNING}
+    running = {folder: of.summary for folder, of in stages.items() if of.summary.status == names.RUNNING}
+    running.update({f"{folder}/{of.item}": of for folder, tally in of_items.items() for of in tally.running})
     return [place for place, of in running.items() if _alive(job, of).status == names.ABANDONED]
 
 
-def _in_run(job: JobLayout, newest: list[Summary], run: int) -> list[Summary]:
-    """The newest attempts in a run of those that have gone on to a later one; without an end they are dead."""
-    found = []
-    for of in newest:
-        known = of if of.run == run else _of_run(StageLayout(job, of.stage_number, of.stage, of.item), run)
-        if known is not None:
-            found.append(known)
-    return found
+def _in_run(job: JobLayout, own: Summary | None, of_items: Iterable[Summary], run: int) -> Summary | None:
+    """What came of a stage in a run that it has gone on from, to a later one; without an end an attempt is dead."""
+    tally = Tally()
+    for of in of_items:
+        tally.set(of.item, of if of.run == run else _of_run(job, of, run))
+    own = own if own is None or own.run == run else _of_run(job, own, run)
+    return tally.entry(own, "", lambda of: of)[0] if tally else own
 
 
-def _of_run(stage: StageLayout, run: int) -> Summary | None:
+def _of_run(job: JobLayout, newest: Summary, run: int) -> Summary | None:
+    stage = StageLayout(job, newest.stage_number, newest.stage, newest.item)
     with contextlib.suppress(OSError):
         for attempt in reversed(stage.attempts()):
             known = status.read_summary(stage, attempt)

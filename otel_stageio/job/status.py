@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.job import locks
+from otel_stageio.job import host, locks
 from otel_stageio.job.layout import EVENTS
-from otel_stageio.journal import reader
+from otel_stageio.journal import files, reader
 from otel_stageio.views import summary
 
 if TYPE_CHECKING:
     from otel_stageio.job.layout import StageLayout
     from otel_stageio.views.summary import Summary
 
-#: A stage whose lock cannot be asked is held to run while its heartbeat (every 10 s) is not older than this.
+#: Seconds that a stage of this host, whose lock cannot be asked, is held to run after its last heartbeat (every 10 s).
 HEARTBEAT_TRUSTED: Final = 60.0
+#: The same for another host, whose clock may give its heartbeat the time, and may be wrong by minutes.
+HEARTBEAT_TRUSTED_ELSEWHERE: Final = 900.0
+#: Seconds for which it is remembered how far a file system's clock is from ours.
+_REMEMBERED: Final = 60.0
+
+#: By device: when its clock was asked, and what it then said beyond ours that only goes forward.
+_clocks: dict[int, tuple[float, float]] = {}
+
+
+class Standing(NamedTuple):
+    """The status as it stands, and for how many seconds there was no sign of life; None where that does not count."""
+
+    status: str
+    silent: float | None = None
 
 
 def read_summary(stage: StageLayout, attempt: int) -> Summary | None:
@@ -53,38 +66,55 @@ def newest(stage: StageLayout) -> Summary | None:
 
 
 def alive(known: Summary, lock: str, *, newest: bool = True) -> Summary:
-    """An attempt with running turned into abandoned or lost where nobody runs it any more.
+    """An attempt with running turned into abandoned or lost where nobody runs it any more; see `standing`."""
+    return known._replace(status=standing(known, lock, newest=newest).status)
 
-    `lock` is the stage's, which says something of its newest attempt alone.
-    """
+
+def standing(known: Summary, lock: str, *, newest: bool = True) -> Standing:
+    """How an attempt stands. `lock` is the stage's, which says something of its newest attempt alone."""
     if known.status != names.RUNNING:
-        return known
-    if newest:
-        return known._replace(status=_liveness(known, lock))
-    here = known.host == os.uname().nodename  # then the newer one found the lock free
-    return known._replace(status=names.ABANDONED if here else names.LOST)
-
-
-def _liveness(known: Summary, lock: str) -> str:
-    here = known.host == os.uname().nodename
+        return Standing(known.status)
+    here = known.host == host.name()
+    if not newest:
+        # Of this host it is dead: the newer one found the lock free, where there are locks.
+        return Standing(names.ABANDONED if here and locks.held(lock) is not None else names.LOST)
     held = locks.held(lock) if here else None
     if held:
-        return names.RUNNING
-    if held is False and known.boot_id == boot_id():
-        return names.ABANDONED
-    try:
-        silent = time.time() - os.stat(lock).st_mtime
-    except OSError:
-        return names.LOST
-    same_boot = not here or known.boot_id == boot_id()
-    return names.RUNNING if held is None and same_boot and silent <= HEARTBEAT_TRUSTED else names.LOST
+        return Standing(names.RUNNING)
+    same_boot = not here or known.boot_id == host.boot_id()
+    if held is False and same_boot:
+        return Standing(names.ABANDONED)
+    silent = silence(lock)
+    trusted = HEARTBEAT_TRUSTED if here else HEARTBEAT_TRUSTED_ELSEWHERE
+    runs = held is None and same_boot and silent is not None and silent <= trusted
+    return Standing(names.RUNNING if runs else names.LOST, silent)
 
 
-@functools.cache
-def boot_id() -> str:
-    """What tells this boot of this host from any other; empty where the system does not say."""
+def silence(lock: str) -> float | None:
+    """Seconds since the owner of a lock file last touched it, never negative; None where there is no such file.
+
+    Both times are the file system's: this host's clock may be minutes from it.
+    """
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
-            return file.read().strip()
+        found = os.stat(lock)
+        return max(_time_there(os.path.dirname(lock), found.st_dev) - found.st_mtime, 0.0)
     except OSError:
-        return ""
+        return None
+
+
+def clock_ahead(path: str) -> float:
+    """Seconds that the clock of a file's file system is ahead of this host's. Raises OSError where there is no file."""
+    return _time_there(os.path.dirname(path), os.stat(path).st_dev) - time.time()
+
+
+def _time_there(folder: str, device: int) -> float:
+    """The file system's time in seconds; our own where it cannot be asked."""
+    now = time.monotonic()
+    asked, ahead = _clocks.get(device, (now - _REMEMBERED, 0.0))
+    if asked + _REMEMBERED <= now:
+        try:
+            ahead = files.time_there(folder) / 1e9 - time.monotonic()
+        except OSError:  # a folder that we may only read
+            return time.time()
+        _clocks[device] = now, ahead
+    return now + ahead

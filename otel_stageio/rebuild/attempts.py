@@ -48,6 +48,11 @@ class Attempt(NamedTuple):
         folder = folder_name(self.stage_number, self.stage)
         return f"{folder}/{self.item}, attempt {self.number}" if self.item else f"{folder}, attempt {self.number}"
 
+    @property
+    def writer(self) -> str:
+        """Who signs what is made of the span alone: nobody else, and not who writes the end of a dead attempt."""
+        return f"{self.span_id}.span"
+
 
 def decoded(data: bytes) -> Line:
     """A line of the spool."""
@@ -205,9 +210,9 @@ def sort(spool: Spool, attempts: list[Attempt]) -> None:
     for of in attempts:
         # What was made of the span alone, when there was no more of the attempt than that, is said better now.
         same = "job = ? AND trace = ? AND span = ? AND event = ? AND writer <> ?"
-        better = (of.job, of.trace_id, of.span_id, names.STARTED, of.span_id)
+        better = (of.job, of.trace_id, of.span_id, names.STARTED, of.writer)
         if of.ours and [*spool.ask(f"SELECT 1 FROM logs WHERE {same}", *better)]:  # noqa: S608 - no text of others
-            spool.tell("DELETE FROM logs WHERE job = ? AND writer = ?", of.job, of.span_id)
+            spool.tell("DELETE FROM logs WHERE job = ? AND writer = ?", of.job, of.writer)
     spool.tell("DELETE FROM homes")
     spool.tell("UPDATE logs SET attempt = NULL")
     spool.tell("UPDATE spans SET attempt = NULL")

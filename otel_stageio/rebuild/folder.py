@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from otel_stageio import conventions as names
 from otel_stageio.errors import JobFormatError
 from otel_stageio.job import items, links, registry, runs
-from otel_stageio.job.layout import EVENTS, LOG_RECORDS, STAGE_LOG, TRACES, StageLayout, all_stages
+from otel_stageio.job.layout import EVENTS, LOG_RECORDS, STAGE_LOG, TRACES, JobLayout, StageLayout, all_stages
 from otel_stageio.journal import encode, files, reader
 from otel_stageio.model import LogRecord
 from otel_stageio.rebuild.attempts import decoded
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from otel_stageio.job.layout import JobLayout
     from otel_stageio.model import Attributes
     from otel_stageio.rebuild.attempts import Attempt
     from otel_stageio.rebuild.spool import Spool
@@ -52,23 +51,41 @@ def check(job: JobLayout, job_id: str) -> bool:
 
     Raises JobFormatError where something else is in it.
     """
-    try:
-        inside = os.listdir(job.root)
-    except FileNotFoundError:
+    # Folders without a file are what is left where a rebuild was interrupted as it began.
+    if os.path.isdir(job.root) and not any(inside for _, _, inside in os.walk(job.root)):
         return False
-    if not inside:
+    if not os.path.lexists(job.root):
         return False
-    try:
-        with open(job.job_json, "rb", opener=files.regular) as file:
-            document = json.load(file)
-        known, rebuilt = str(document["job_id"]), bool(document.get(REBUILT))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise JobFormatError(f"{job.root} is not empty, and no job that was rebuilt: give an empty folder") from None
+    told = _told_by(job)
+    if told is None:
+        raise JobFormatError(f"{job.root} is not empty, and no job that was rebuilt: give an empty folder")
+    known, rebuilt = told
     if known != job_id:
         raise JobFormatError(f"{job.root} holds job {known}, not {job_id}: give an empty folder, or that job's own")
     if not rebuilt:
         raise JobFormatError(f"{job.root} is where job {job_id} was recorded: it is left as it is, give another folder")
     return True
+
+
+def check_around(into: Path, jobs: Iterable[str]) -> None:
+    """Raise JobFormatError where the folder for the folders of several jobs has something in it but rebuilt jobs."""
+    try:
+        inside = set(os.listdir(into)) - {*jobs}
+    except FileNotFoundError:
+        return
+    for name in sorted(inside):
+        if _told_by(JobLayout(into / name)) != (name, True):
+            raise JobFormatError(f"{into} has {name} in it, which is no job that was rebuilt: give an empty folder")
+
+
+def _told_by(job: JobLayout) -> tuple[str, bool] | None:
+    """The job's id and whether it was made anew; None where the folder is no job's."""
+    try:
+        with open(job.job_json, "rb", opener=files.regular) as file:
+            document = json.load(file)
+        return str(document["job_id"]), bool(document.get(REBUILT))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def begin(job: JobLayout, job_id: str, began: int, *, rebuilt: bool = True) -> None:
@@ -86,11 +103,12 @@ def begin(job: JobLayout, job_id: str, began: int, *, rebuilt: bool = True) -> N
 class Writer:
     """Writes the attempts of one job from the spool, and then what is made of several of them."""
 
-    def __init__(self, job: JobLayout, spool: Spool, say: Callable[[str], None]) -> None:
-        """Write into the folder `job`; `say` hears what is missing."""
+    def __init__(self, job: JobLayout, spool: Spool, say: Callable[[str], None], *, alone: bool = True) -> None:
+        """Write into the folder `job`; `say` hears what is missing. Not `alone`: its runs may be those of stages."""
         self._job = job
         self._spool = spool
         self._say = say
+        self._alone = alone
         self._stages: dict[StageLayout, None] = {}
         self._runs: dict[int, runs.Run] = {}
 
@@ -178,7 +196,7 @@ class Writer:
             folder = self._job.run_dir(number)
             links.refuse(self._job.root, folder)
             files.make_folders(str(folder))
-            if runs.read(self._job, number) is None:
+            if self._alone or runs.read(self._job, number) is None:
                 files.replace(str(folder / runs.RUN_JSON), f"{json.dumps(run._asdict(), indent=2)}\n".encode())
             ask = "SELECT line FROM spans WHERE attempt IS NULL AND job = ? AND trace = ? ORDER BY ended, span"
             _write(folder / TRACES, self._spool.ask(ask, job_id, run.trace_id))

@@ -63,6 +63,8 @@ def rebuild(paths: Sequence[str | os.PathLike[str]], into: str | os.PathLike[str
         found = attempts.find(spool, lambda _: None)
         jobs = sorted({each.job for each in found})
         folders = _folders(jobs, Path(into))
+        if len(folders) > 1:
+            folder.check_around(Path(into), jobs)
         before = [path for job, at in folders.items() if folder.check(at, job) for path in _journals(at)]
         for path in before:
             _take(spool, path, None, _Taken())
@@ -122,6 +124,10 @@ def _journals(job: JobLayout) -> list[str]:
     return found
 
 
+def _about(job: str, say: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda sentence: say(f"job {job}: {sentence}")
+
+
 def write(spool: Spool, found: list[Attempt], folders: dict[str, JobLayout], say: Callable[[str], None]) -> None:
     """Write the attempts into the folders of their jobs, with everything that is made of them."""
     for each in found:
@@ -132,7 +138,7 @@ def write(spool: Spool, found: list[Attempt], folders: dict[str, JobLayout], say
     for job, at in folders.items():
         mine = [(place, each) for place, each in enumerate(found) if each.job == job]
         folder.begin(at, job, min(each.began for _, each in mine))
-        writer = folder.Writer(at, spool, say)
+        writer = folder.Writer(at, spool, say if len(folders) == 1 else _about(job, say))
         for place, each in mine:
             writer.write(each, place)
         writer.finish(job)

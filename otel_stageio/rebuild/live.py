@@ -94,7 +94,7 @@ class JobFolder:
         folder.begin(self._job, self._job_id, time.time_ns(), rebuilt=False)
         found = [self._numbered(each) for each in told]
         attempts.sort(self._spool, found)
-        writer = folder.Writer(self._job, self._spool, self.refused.append)
+        writer = folder.Writer(self._job, self._spool, self.refused.append, alone=False)
         for place, each in enumerate(found):
             if each.trace_id in self._changed:
                 writer.write(each, place)

@@ -56,7 +56,7 @@ def _events(spool: Spool, of: Attempt, run: Attributes) -> Iterator[Line]:
             steps = [each for each in children if isinstance(each, Span) and names.STEP in each.attributes]
             records = _records(of, span, {**run, **line.resource.attributes, **span.attributes}, steps)
             signed = (
-                each._replace(attributes={**each.attributes, names.LOG_RECORD_UID: f"{of.span_id}-{count}"})
+                each._replace(attributes={**each.attributes, names.LOG_RECORD_UID: f"{of.writer}-{count}"})
                 for count, each in enumerate(records, start=1)
             )
             yield line._replace(records=tuple(signed))

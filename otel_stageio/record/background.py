@@ -13,6 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from otel_stageio.record import forks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -82,9 +84,17 @@ class Background:
         self._news = threading.Lock()
         self._news.acquire()
         self._thread: threading.Thread | None = None
+        self._expected = _Expected()
+        #: When the manifest was rewritten last, and the lock touched, or when the thread began; not when it resumed.
+        self._rewritten = self._beaten = 0.0
+        forks.rests(self)
 
     def start(self) -> None:
         """Begin the thread. Where no thread can be had the manifest is written at the start and the end only."""
+        self._rewritten = self._beaten = time.monotonic()
+        self._go()
+
+    def _go(self) -> None:
         if (
             sys.is_finalizing()
         ):  # a thread that is started now never runs, and up to Python 3.11 is waited for all the same
@@ -110,8 +120,25 @@ class Background:
         thread, self._thread = self._thread, None
         self._dirty = False
         self._wake()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread is not threading.current_thread() and thread.is_alive():  # else not begun yet
             thread.join(_PATIENCE)
+
+    def rest(self) -> threading.Thread | None:
+        """The process is about to fork: end the thread, unless it is the one that forks."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread() or not thread.is_alive():
+            return None
+        self._thread = None
+        self._wake()
+        return thread
+
+    def resume(self) -> None:
+        """Begin the thread again after a fork, where there is still something for it to do."""
+        if self._thread is None and (self._open or self._dirty):
+            self._go()
+            if not self._open and not self._dirty:  # closed meanwhile, by another thread
+                self._thread = None
+                self._wake()
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # it was released before: there is news already
@@ -122,13 +149,12 @@ class Background:
         if not self._begun:
             self._begun = True
             self._begin()
-        expected = _Expected()
-        rewritten = beaten = time.monotonic()
+        expected = self._expected
         while self._thread is me:
             now = time.monotonic()
-            due = beaten + BEAT if self._open else now + BEAT
+            due = self._beaten + BEAT if self._open else now + BEAT
             size = self._size()
-            allowed = rewritten + max(_PAUSE, _COST_FACTOR * expected.cost(size))
+            allowed = self._rewritten + max(_PAUSE, _COST_FACTOR * expected.cost(size))
             if self._dirty:
                 due = min(due, allowed)
             if due > now:
@@ -137,13 +163,13 @@ class Background:
             if self._dirty and allowed <= now:
                 self._dirty = False
                 self._refresh()
-                rewritten = time.monotonic()
-                expected.measured(size, rewritten - now)
+                self._rewritten = time.monotonic()
+                expected.measured(size, self._rewritten - now)
                 if not self._open:
                     self._leave(me)
-            if self._open and beaten + BEAT <= now:
+            if self._open and self._beaten + BEAT <= now:
                 self._beat()
-                beaten = now
+                self._beaten = now
 
     def _leave(self, me: threading.Thread) -> None:
         """End the thread of a call after the end, unless another call came meanwhile and counts on it."""

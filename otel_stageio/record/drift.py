@@ -7,10 +7,17 @@ and not in the fold; one that a signal handler made in the middle of another com
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import threading
+
+#: Seconds that a fork waits for the record of another thread.
+_PATIENCE: Final = 1.0
 
 
 class Drift:
-    """Not thread-safe: the recorder locks."""
+    """Not thread-safe but for `forking`: the recorder locks."""
 
     __slots__ = ("_at_fork", "_paths", "stale", "written")
 
@@ -23,10 +30,17 @@ class Drift:
         self._paths = paths
         self._at_fork: int | None = None
 
-    def forking(self) -> None:
-        """Note how large the journal is before a child by fork can write to it."""
-        if self._at_fork is None:
+    def forking(self, lock: threading.RLock) -> None:
+        """Note how large the journal is before a child by fork can write to it; `lock` is the recorder's."""
+        if self._at_fork is not None:
+            return
+        if not lock.acquire(timeout=_PATIENCE):
+            self.stale = True  # a thread writes for long: nobody will know what the child adds to that
+            return
+        try:
             self._at_fork, self.written = self._size(), 0
+        finally:
+            lock.release()
 
     def happened(self) -> bool:
         """Whether the journal may hold what this process does not know of, or in another order."""

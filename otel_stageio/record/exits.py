@@ -130,6 +130,11 @@ def open_stages(name: str) -> list[OpenStage]:
     return [stage for stage in list(reversed(_open.values())) if name in (stage.stage_name, stage.label)]
 
 
+def inherited() -> list[OpenStage]:
+    """In a forked child: the stages that are open in its parent."""
+    return _inherited
+
+
 def open_stage(name: str, number: int | None = None) -> OpenStage | None:
     """The stage of that name that is open in this process, or was when it was forked; the newest of several.
 

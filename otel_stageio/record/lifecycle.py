@@ -11,9 +11,9 @@ from otel_stageio.errors import StatusError, quoted
 from otel_stageio.job import recovery, registry
 from otel_stageio.job.layout import placed
 from otel_stageio.record import ending, exceptions, exits
+from otel_stageio.record.commands import StageCommands
 from otel_stageio.record.notes import StageNotes
 from otel_stageio.record.otel import hosts
-from otel_stageio.record.tracing import StageTracing
 from otel_stageio.record.tracking import StageTracking
 from otel_stageio.record.values import plain
 from otel_stageio.views import span
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _GIT_PATIENCE = 0.5
 
 
-class StageLifecycle(StageTracking, StageNotes, StageTracing):
+class StageLifecycle(StageTracking, StageNotes, StageCommands):
     """The end of a stage. The first one decides, fixes the span and lets the stage's lock go."""
 
     _background: Background
@@ -51,6 +51,8 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
     _folder: str
     #: Whether manifest.json is written at the end: finalize's ``save_manifest``.
     _saves: bool
+    #: Whether a member has ended its part.
+    _parted = False
 
     def finalize(self, status: str = "success", save_manifest: bool = True, **extra: Any) -> None:
         """End the stage as ``success``, ``failed`` or ``skipped``; the first call decides.
@@ -77,7 +79,9 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
     def close_failed(self, reason: str, *, error_type: str = "") -> None:
         """End the stage as failed, where it is open, without waiting for anything; something else than it ends it."""
         with self._troubled("cannot end the stage"):
-            if not self._recorder.finished:
+            if self._opened.member:  # whatever it did is on record, and the end is somebody else's
+                self._let_go()
+            elif not self._recorder.finished:
                 self._finish(names.FAILED, reason=reason, error_type=error_type)
 
     def close_raised(self, raised: BaseException) -> None:
@@ -130,6 +134,9 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
         about = ending.attributes(
             status, reason=reason, raised=raised, error_type=error_type, extra=extra or {}, state=recorder.state
         )
+        if self._opened.member:
+            self._part(about)
+            return
         if recorder.owned and not recorder.finished:
             self._wind_up(waits=status == names.SUCCESS)
             hidden: dict[str, Value] = {names.REDACTED_COUNT: n} if (n := recorder.redactor.count) else {}
@@ -145,6 +152,19 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
             self._update_job()
         else:
             recorder.warn("finalize in a forked child was ignored")
+
+    def _part(self, about: dict[str, Value]) -> None:
+        """End the part of a member: the attempt goes on until the process that opened it ends it."""
+        if self._parted:
+            return
+        self._parted = True
+        self._recorder.event(names.MEMBER_FINISHED, about, call="finalize")
+        if about[names.STATUS] == names.FAILED:
+            self._recorder.warn(
+                f"member {self._opened.member} ended as failed: {about.get(names.REASON, 'no reason')!s}"
+            )
+        self._recorder.sync()
+        self._let_go()
 
     def _wind_up(self, *, waits: bool) -> None:
         """Bring to an end what is still under way, for as long as a success may wait."""
@@ -222,9 +242,9 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
             found = False
             with self._troubled("cannot write the end of a dead attempt"):
                 stage = self._opened.layout._replace(job=job)
-                if self._opened.attempt > 1 and self._opened.lock is not None:
+                if self._opened.attempt > 1 and self._opened.lock is not None and self._opened.lock.works:
                     found = recovery.write_end_before(stage, self._opened.attempt)
-                for each in recovery.write_all_ends(_stages(job, self._dead)):
+                for each in recovery.write_all_ends(_stages(job, self._dead, besides=stage.place)):
                     found = True
                     registry.update(job, each.place)
             if os.path.isdir(job.pipelines_dir):
@@ -252,8 +272,11 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
     ) -> None:
         """End the stage where it is still open: success, or failed by the exception, which goes on.
 
-        ``sys.exit(0)`` is success, any other exit failed with its code.
+        ``sys.exit(0)`` is success, any other exit failed with its code. A child by fork that leaves the block ends
+        nothing, and nothing of it is on record: the block is its parent's.
         """
+        if not self._recorder.owned:
+            return
         ended = self._recorder.finished
         if raised is None or ending.is_fine(raised):
             if not ended:
@@ -276,6 +299,7 @@ class StageLifecycle(StageTracking, StageNotes, StageTracing):
             self._recorder.manifest.rewrite()
 
 
-def _stages(job: JobLayout, folders: Sequence[str]) -> list[StageLayout]:
-    found = (placed(job, each) for each in folders)
+def _stages(job: JobLayout, folders: Sequence[str], *, besides: str) -> list[StageLayout]:
+    """Those of these folders but one: our own attempt may look dead to us where it goes on beside another host's."""
+    found = (placed(job, each) for each in folders if each != besides)
     return [each for each in found if each is not None]

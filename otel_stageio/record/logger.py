@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_stageio.errors import SettingError, attempt, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otel_stageio.record.handler import StageHandler
     from otel_stageio.record.quick import QuickWay
     from otel_stageio.record.stage import StageIO
@@ -51,6 +53,8 @@ class StageLogger(logging.Logger):
         self._children: dict[str, StageLogger] = {}
         #: Takes plain records, where nobody else wants them.
         self.quick: QuickWay | None = None
+        #: The stage, as long as somebody holds it.
+        self.stage: Callable[[], StageIO | None] | None = None
         self._key = os.urandom(8).hex()
         _known[self._key] = self
 
@@ -128,16 +132,17 @@ class StageLogger(logging.Logger):
             child = self._children.setdefault(first, StageLogger(f"{self.name}.{first}", self.own, self))
         return child.getChild(rest) if rest else child
 
-    def __reduce__(self) -> tuple[object, tuple[str, str, str]]:
-        """Pickle to this logger, and in a process that has it not to the one of its stage there."""
-        return _unpickled, (self._key, self.top.name, self.name[len(self.top.name) + 1 :])
+    def __reduce__(self) -> tuple[object, tuple[str, str, str, StageIO | None]]:
+        """Pickle to this logger; in another process to that of the stage there, which takes part in the attempt."""
+        stage = self.top.stage() if self.top.stage is not None else None
+        return _unpickled, (self._key, self.top.name, self.name[len(self.top.name) + 1 :], stage)
 
 
-def _unpickled(key: str, stage_name: str, suffix: str) -> logging.Logger:
+def _unpickled(key: str, stage_name: str, suffix: str, stage: StageIO | None) -> logging.Logger:
     known = _known.get(key)
     if known is not None:
         return known
-    logger = get_stage_logger(stage_name)
+    logger = get_stage_logger(stage_name, stage_io=stage)
     return logger.getChild(suffix) if suffix else logger
 
 
@@ -209,8 +214,9 @@ def _new_console_logger(name: str) -> StageLogger:
     return make_logger(name, StageHandler(recorder, stage=name, console=console))
 
 
-def make_logger(name: str, handler: StageHandler) -> StageLogger:
-    """A stage's logger with its handler."""
+def make_logger(name: str, handler: StageHandler, stage: Callable[[], StageIO | None] | None = None) -> StageLogger:
+    """A stage's logger with its handler; `stage` gives the stage as long as there is one."""
     logger = StageLogger(name, handler)
+    logger.stage = stage
     logger.addHandler(handler)
     return logger

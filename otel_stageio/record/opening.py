@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.errors import StageRunningError
-from otel_stageio.job import attempts, changes, identity, items, links, locks, numbers, runs, status
+from otel_stageio.job import attempts, changes, host, identity, items, links, locks, members, numbers, runs, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.job.numbers import Resolved
 from otel_stageio.job.runs import Run
 from otel_stageio.journal import files
 from otel_stageio.model import Resource, Value
-from otel_stageio.record import provenance
+from otel_stageio.record import holding, provenance
 from otel_stageio.record.otel import entry
 from otel_stageio.record.otel.carrier import Incoming
 from otel_stageio.record.otel.entry import Entry
@@ -28,7 +27,6 @@ from otel_stageio.record.places import Places
 from otel_stageio.record.recorder import Recorder
 from otel_stageio.record.redaction import Redactor
 from otel_stageio.settings import Settings
-from otel_stageio.views.moments import rfc3339
 
 #: One for each process: tells the records of two processes of one service apart.
 _instance = (os.getpid(), os.urandom(8).hex())
@@ -76,6 +74,8 @@ class Opened(NamedTuple):
     run_name: str = ""
     #: What came to pass while opening and belongs among the stage's warnings.
     warnings: tuple[str, ...] = ()
+    #: As which member this process takes part in an attempt that another one opened; "" in that one.
+    member: str = ""
 
 
 def open_silent(request: Request) -> Opened:
@@ -134,13 +134,49 @@ def open_attempt(request: Request) -> Opened:
         items.claim(stage)
     files.make_folders(str(stage.inner))
     files.make_folders(str(job.logs_dir))
-    lock, warnings = _lock(stage)
+    lock, warnings = holding.hold(stage)
     try:
         return _open_locked(request, stage, resolved, job_id, lock=lock, warnings=warnings)
     except BaseException:
-        if lock is not None:
-            lock.release()
+        lock.release()
         raise
+
+
+def open_member(request: Request, of: members.Attempt) -> Opened:
+    """Take part in an attempt that another process opened. Raises OSError where the folder cannot be written."""
+    stage, started = of.stage, of.started
+    about = started.attributes
+    number = int(str(about[names.RUN]))
+    job_id = str(about[names.JOB_ID])
+    run = runs.read(stage.job, number)
+    links.refuse(stage.job.root, *stage.folders, stage.inner, stage.members_dir(of.number))
+    member = members.claim(of)
+    log = _member_log(stage)
+    places = Places(
+        stage,
+        of.number,
+        stage_log=str(stage.folder / log),
+        pipeline_log=str(_pipeline_log(stage.job, run)) if run is not None else os.devnull,
+        with_manifest=request.manifest,
+        member=member,
+    )
+    own = entry.known(started.trace_id, started.span_id, started.flags)
+    placed = entry.Entry(own=own, start=time.time_ns(), parent=None, context=request.incoming.context)
+    recorder = _recorder(places, placed, _resource(request, job_id, number), request)
+    recorder.join(member, started)
+    layout = stage._replace(job=JobLayout(request.root))
+    return Opened(
+        layout=layout,
+        log=layout.folder / log,
+        recorder=recorder,
+        resolved=Resolved(stage.number, stage.name, "folder"),
+        entry=placed,
+        job=stage.job,
+        attempt=of.number,
+        run=number,
+        run_name=str(about.get(names.RUN_NAME) or started.trace_id),
+        member=member,
+    )
 
 
 def _open_locked(
@@ -149,7 +185,7 @@ def _open_locked(
     resolved: Resolved,
     job_id: str,
     *,
-    lock: locks.StageLock | None,
+    lock: locks.StageLock,
     warnings: list[str],
 ) -> Opened:
     parent = request.incoming.parent
@@ -158,7 +194,7 @@ def _open_locked(
         stage.job,
         name=request.redactor.text(request.settings.run) if request.settings.run else None,
         done=lambda number: (job_id, number) not in _joined and _done(stage, number),
-        host=os.uname().nodename,
+        host=host.name(),
         resource=lambda number: _resource(request, job_id, number),
         incoming=entry.ids_of(parent) if parent is not None else None,
         ids=roots.ids,
@@ -168,7 +204,7 @@ def _open_locked(
     attempt = _claim_attempt(stage)
     with contextlib.suppress(OSError):  # told of once more with the job manifest: this is for those who die until then
         changes.tell(stage.job, stage.place)
-    log = _stage_log(stage)
+    log = _stage_log(stage, attempt, lock)
     places = Places(
         stage,
         attempt,
@@ -197,33 +233,6 @@ def _open_locked(
     return opened
 
 
-def _lock(stage: StageLayout) -> tuple[locks.StageLock | None, list[str]]:
-    owner: dict[str, Any] = {
-        "pid": os.getpid(),
-        "host": os.uname().nodename,
-        "boot_id": status.boot_id(),
-        "since": rfc3339(time.time_ns()),
-    }
-    lock = locks.StageLock.acquire(str(stage.lock), owner)
-    if isinstance(lock, locks.StageLock):
-        return lock, []
-    holder = lock.owner or {}
-    if holder.get("host", owner["host"]) != owner["host"]:
-        beside = (
-            f"the stage seems to run on host {holder['host']} as well (pid {holder.get('pid')}, "
-            f"since {holder.get('since')}); this attempt goes on beside it"
-        )
-        return None, [beside]
-    who = f"process {holder.get('pid', 'unknown')}"
-    if holder.get("pid") == os.getpid():
-        who += " (this one)"
-    raise StageRunningError(
-        f"stage {stage.label!r} is running: {who} has it open since {holder.get('since', 'a moment ago')}, "
-        f"in {stage.folder}. Wait for it or end it; within one process finalize the first StageIO before opening "
-        f"the stage again"
-    )
-
-
 def _done(stage: StageLayout, run: int) -> bool:
     """Whether the stage did its work in that run already, so that starting it again begins a new pass.
 
@@ -243,18 +252,32 @@ def _claim_attempt(stage: StageLayout) -> int:
     return number
 
 
-def _stage_log(stage: StageLayout) -> str:
+def _stage_log(stage: StageLayout, attempt: int, lock: locks.StageLock) -> str:
     """The name of the stage's log; a host that did not make the first attempt has one of its own there, too."""
-    host = os.uname().nodename
-    log = stage.log.name
-    return log if status.first_host(stage) in ("", host) else f"{stage.log.stem}.{host}{stage.log.suffix}"
+    here = host.name()
+    own = f"{stage.log.stem}.{here}{stage.log.suffix}"
+    if attempt == 1:
+        return stage.log.name
+    first = status.first_host(stage)
+    if not first and lock.works:
+        # Its attempts died before their first record, or begin in this moment on a host whose locks are not seen here.
+        first = str((lock.former or {}).get("host", ""))
+    return stage.log.name if first == here and not os.path.exists(stage.folder / own) else own
+
+
+def _member_log(stage: StageLayout) -> str:
+    """The stage's log on this host, which the attempt writes, too, if it is on this host."""
+    here = host.name()
+    own = f"{stage.log.stem}.{here}{stage.log.suffix}"
+    first = status.first_host(stage) in ("", here) and not os.path.exists(stage.folder / own)
+    return stage.log.name if first else own
 
 
 def _pipeline_log(job: JobLayout, run: Run) -> Path:
     """The run's log; a host that did not begin the run writes one of its own, since one host writes a file."""
     path = job.root / run.pipeline_log
-    host = os.uname().nodename
-    return path if run.host == host else path.with_suffix(f".{host}.log")
+    here = host.name()
+    return path if run.host == here else path.with_suffix(f".{here}.log")
 
 
 def instance() -> str:
@@ -293,6 +316,6 @@ def _start(opened: Opened, request: Request, *, job_id: str, run: Run | None) ->
     if request.declared:
         about[names.JOB_STAGES] = [name for _, name in numbers.declared_stages(request.declared)]
     about.update(provenance.describe_process())
-    about[names.BOOT_ID] = status.boot_id()
+    about[names.BOOT_ID] = host.boot_id()
     about[names.UTC_OFFSET] = time.localtime(opened.entry.start // 1_000_000_000).tm_gmtoff
     opened.recorder.event(names.STARTED, about, call="StageIO", at=opened.entry.start)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from otel_stageio import conventions as names
 from otel_stageio import settings as surroundings
 from otel_stageio.errors import guard
-from otel_stageio.job import identity, links, pipelines, recovery, registry
-from otel_stageio.job.layout import JobLayout, StageLayout, stage_folders
+from otel_stageio.job import host, identity, links, pipelines, recovery, registry
+from otel_stageio.job.layout import JobLayout, all_stages
 from otel_stageio.journal import files
 from otel_stageio.record import sending
 from otel_stageio.record.opening import instance
@@ -121,13 +121,12 @@ def _begin(
         name=redactor.text(name) if name else None,
         parent=entry.ids_of(parent) if parent is not None else None,
         resource=resource,
-        attributes={names.HOST_NAME: os.uname().nodename, names.PROCESS_COMMAND_ARGS: scalar(shown)},
+        attributes={names.HOST_NAME: host.name(), names.PROCESS_COMMAND_ARGS: scalar(shown)},
     )
 
 
 def _write_end_of(job: JobLayout, pid: int, outcome: Outcome) -> None:
     """Write the ends of the stages that process `pid` had open when the signal killed it."""
-    for of in stage_folders(job.root):
-        stage = StageLayout(job, of.number, of.name)
-        if of.ours and recovery.write_ends(stage, killed=(pid, outcome.signal)):
-            registry.update(job, of.folder)
+    for stage in all_stages(job):
+        if recovery.write_ends(stage, killed=(pid, outcome.signal)):
+            registry.update(job, stage.place)

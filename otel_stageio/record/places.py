@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from otel_stageio.errors import guard
 from otel_stageio.job import links
-from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES
+from otel_stageio.job.layout import EVENTS, LOG_RECORDS, MEMBERS, TRACES
 from otel_stageio.journal import files
 
 if TYPE_CHECKING:
@@ -20,12 +20,20 @@ class Places:
     """The files of one attempt. Nothing is opened before its first line."""
 
     def __init__(
-        self, stage: StageLayout, attempt: int, *, stage_log: str, pipeline_log: str, with_manifest: bool
+        self,
+        stage: StageLayout,
+        attempt: int,
+        *,
+        stage_log: str,
+        pipeline_log: str,
+        with_manifest: bool,
+        member: str = "",
     ) -> None:
-        """Name the files of attempt `attempt` of a stage."""
+        """Name the files of attempt `attempt` of a stage, or of that `member` of it."""
         self._stage = stage
         self.attempt = attempt
-        self.folder = str(stage.attempt_dir(attempt))
+        self.attempt_folder = str(stage.attempt_dir(attempt))
+        self.folder = str(stage.members_dir(attempt) / member) if member else self.attempt_folder
         self.events = files.AppendFile(f"{self.folder}/{EVENTS}", before=self._stay)
         self.logs = files.AppendFile(f"{self.folder}/{LOG_RECORDS}", before=self._stay)
         self.traces = files.AppendFile(f"{self.folder}/{TRACES}", before=self._stay)
@@ -41,6 +49,10 @@ class Places:
     def _stay(self) -> None:
         """Raise OSError where the stage's folder, or that of the logs, became a link out of the job."""
         links.avoid(self._stage.job.root, *self._stage.folders, self._stage.job.logs_dir)
+
+    def shared(self) -> bool:
+        """Whether other processes recorded something of this attempt, too."""
+        return os.path.isdir(os.path.join(self.attempt_folder, MEMBERS))
 
     def superseded(self) -> bool:
         """Whether a newer attempt of the stage exists, to whom manifest.json belongs now. Raises OSError."""

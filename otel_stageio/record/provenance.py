@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from otel_stageio import conventions as names
+from otel_stageio.job import host
 from otel_stageio.record.values import clean_text
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def describe_process() -> dict[str, Value]:
     runtime = sys.implementation
     version = runtime.version[:3] if runtime.version.releaselevel == "final" else runtime.version
     found: dict[str, Value] = {
-        names.HOST_NAME: clean_text(system.nodename),
+        names.HOST_NAME: host.name(),
         names.HOST_ARCH: _ARCHITECTURES.get(system.machine, system.machine),
         names.OS_TYPE: system.sysname.lower(),
         names.OS_VERSION: system.release,

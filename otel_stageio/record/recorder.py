@@ -259,8 +259,14 @@ class Recorder(PlainRecords):
 
     @property
     def owned(self) -> bool:
-        """Whether this process opened the stage; a child by fork did not."""
+        """Whether this process opened the stage; a child by fork and a member did not."""
         return os.getpid() == self.owner
+
+    def join(self, member: str, started: LogRecord) -> None:
+        """Be that member of an attempt that began with `started`, which is another process's to end."""
+        self.owner = 0
+        self._signature.join(member)
+        self._fold(started)
 
     def _fold(self, record: LogRecord) -> None:
         with self._folding:
@@ -278,7 +284,8 @@ class Recorder(PlainRecords):
 
     def _settle_fold(self) -> None:
         """Fold the journal anew where it may hold more than this process knows of, or in another order."""
-        if self._reread is None or self._refused or not self._drift.happened():
+        places = self.places
+        if self._reread is None or self._refused or places is None or not (self._drift.happened() or places.shared()):
             return
         with guard(partial(self.trouble, "cannot read the journal again")):
             found = self._reread()
@@ -286,13 +293,8 @@ class Recorder(PlainRecords):
 
     def forking(self) -> None:
         """Prepare for a child by fork, which shares the journal."""
-        if self.owned and self._journal and not self._journal.closed and self.lock.acquire(timeout=1.0):
-            try:
-                self._drift.forking()
-            finally:
-                self.lock.release()
-
-    # Trouble.
+        if self.owned and self._journal and not self._journal.closed:
+            self._drift.forking(self.lock)
 
     def _refuse(self, what: str, why: BaseException) -> None:
         self._refused = True
@@ -322,8 +324,6 @@ class Recorder(PlainRecords):
             if refused:  # the disk refuses this too: then the manifest alone can tell
                 self.degraded.append(text)
         self.on_change()
-
-    # The end.
 
     def sync(self) -> None:
         """Have everything written so far put onto the disk."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_stageio.errors import guard
-from otel_stageio.record import exits
+from otel_stageio.record import exits, forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +57,7 @@ class Sending:
             self._report(hint)
         self._courier.follow(opened.job, opened.run, opened.recorder.places.folder)
         _couriers[os.getpid(), self._courier] = self._report
+        forks.rests(self._courier)
         exits.at_last(_last_calls)
         _before_threads_end()
 

@@ -27,7 +27,11 @@ class Signature:
         self._count += 1
         return f"{self._writer}-{self._count}"
 
+    def join(self, member: str) -> None:
+        """Be that member of somebody else's attempt."""
+        self.common = {names.PROCESS_PID: os.getpid(), names.MEMBER: member}
+
     def forked(self) -> None:
         """Be the writer of a child by fork."""
         self._writer, self._count = os.urandom(6).hex(), 0
-        self.common = {names.PROCESS_PID: os.getpid()}
+        self.common = {**self.common, names.PROCESS_PID: os.getpid()}

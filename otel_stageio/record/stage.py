@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from otel_stageio.errors import ItemNameError, SettingError, guard, quoted
 from otel_stageio.job import numbers
 from otel_stageio.job.layout import StageLayout
 from otel_stageio.job.naming import check_item, check_name
-from otel_stageio.record import ending, exits
+from otel_stageio.record import ending, exits, membership
 from otel_stageio.record.artifacts import JobPaths
 from otel_stageio.record.background import Background
 from otel_stageio.record.console import Console
@@ -22,7 +23,7 @@ from otel_stageio.record.handler import StageHandler
 from otel_stageio.record.hashing import Hasher
 from otel_stageio.record.lifecycle import StageLifecycle
 from otel_stageio.record.logger import make_logger
-from otel_stageio.record.opening import Opened, Request, open_attempt, open_silent
+from otel_stageio.record.opening import Opened, Request, open_attempt, open_member, open_silent
 from otel_stageio.record.otel import awaiting, carrier, hosts, tracer
 from otel_stageio.record.otel.context import StageTrace
 from otel_stageio.record.otel.limits import SpanLimits
@@ -146,7 +147,7 @@ class StageIO(StageLifecycle):
         self._manners = {}
         self._quickly = self._tracks and self._opened.job is not None and self._settings.checksum in ("auto", "sha256")
         self._hasher = Hasher(self._digested)
-        self._logger = make_logger(layout.label, handler)
+        self._logger = make_logger(layout.label, handler, weakref.ref(self))
         self._git = self._probe_git()
         self._asking_git = threading.RLock()
         self._sending = Sending(self._opened, self._settings, self._console.report)
@@ -183,7 +184,8 @@ class StageIO(StageLifecycle):
     def _open(self, request: Request) -> Opened:
         if self._settings.mode == "off":
             return open_silent(request)
-        self._supersede(request)
+        if not membership.joins():
+            self._supersede(request)
 
         def tell(why: BaseException) -> None:
             self._console.report(
@@ -191,7 +193,11 @@ class StageIO(StageLifecycle):
             )
 
         with guard(tell):
-            return open_attempt(request)
+            found = membership.find(request)
+            if found.attempt is not None:
+                return open_member(request, found.attempt)
+            opened = open_attempt(request)
+            return opened._replace(warnings=(*found.warnings, *opened.warnings))
         return open_silent(request)
 
     @staticmethod
@@ -209,7 +215,7 @@ class StageIO(StageLifecycle):
                     former.close_failed("superseded")
 
     def _probe_git(self) -> GitProbe | None:
-        if self._opened.job is None:
+        if self._opened.job is None or self._opened.member:
             return None
         with self._troubled("cannot ask git"):
             main = surroundings.main_file_of_process()
@@ -219,7 +225,10 @@ class StageIO(StageLifecycle):
 
     def _begin(self, ignored: tuple[str, ...]) -> None:
         opened = self._opened
-        if opened.job is not None:
+        _by_folder[self._attempt_folder()] = self
+        if opened.member:
+            self._sending.begin()
+        elif opened.job is not None:
             self._recorder.write_line(ending.header(opened))
             self._recorder.manifest.rewrite()
             if not self._tracks:  # nor one of an attempt before, which would pass for this one's
@@ -229,11 +238,13 @@ class StageIO(StageLifecycle):
             self._background.start()
             self._recorder.on_change = self._changed
             self._recorder.poke = self._background.poke
-        exits.register(self, sigterm=self._settings.sigterm and opened.job is not None)
+        exits.register(self, sigterm=self._settings.sigterm and opened.job is not None and not opened.member)
         if self._settings.capture == "root":
             from otel_stageio.record.capture import Capture
 
             self._capture = Capture.start(self._recorder, opened.layout.label)
+        if opened.member:
+            return
         if opened.resolved.how == "claimed":
             self._logger.info(
                 "Stage number %d is the next free one. To declare the order of the stages: StageIO(..., stages=[...]), "
@@ -244,6 +255,19 @@ class StageIO(StageLifecycle):
             self._find(clean_text(finding))
         for problem in ignored:
             self._logger.debug("%s", clean_text(problem))
+
+    # Other processes.
+
+    def _attempt_folder(self) -> str:
+        places = self._recorder.places
+        return places.attempt_folder if places is not None else f"\0{id(self)}"
+
+    def __reduce__(self) -> tuple[Any, tuple[str, tuple[Any, ...], dict[str, Any]]]:
+        """Pickle to this stage: in another process it takes part in the same attempt, as a member."""
+        options = {"stage_number": self.stage_number, "item": self.item, "mode": self._settings.mode}
+        options.update(capture=self._settings.capture, checksum=self._settings.checksum)
+        root = str(self.output_base) if self._opened.job is None else str(self._opened.job.root)
+        return _unpickled, (self._attempt_folder(), (self.stage_name, root, self._tracks), options)
 
     # While it runs.
 
@@ -274,6 +298,18 @@ class StageIO(StageLifecycle):
         if self._opened.lock is not None:
             with self._troubled("cannot touch the lock"):
                 self._opened.lock.touch()
+
+
+#: The stages of this process by the folder of their attempt; those that nobody holds any more are gone.
+_by_folder: weakref.WeakValueDictionary[str, StageIO] = weakref.WeakValueDictionary()
+
+
+def _unpickled(folder: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> StageIO:
+    known = _by_folder.get(folder)
+    if known is not None:
+        return known
+    with membership.wanting(folder):
+        return StageIO(*arguments, **options)
 
 
 def _order(stages: Iterable[str]) -> tuple[str, ...]:

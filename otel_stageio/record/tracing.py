@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from otel_stageio.record.otel.context import StageTrace
 
 _JOB_DIR = "STAGEIO_JOB_DIR"
+_ATTEMPT = "STAGEIO_ATTEMPT"
 _RUN = "STAGEIO_RUN"
 
 
@@ -69,7 +70,8 @@ class StageTracing(StageCore):
         """A copy of the environment for a process that the stage starts: ``subprocess.run(..., env=io.environ())``.
 
         With ``TRACEPARENT``, ``TRACESTATE`` and ``BAGGAGE`` of the step or span that this is called in,
-        ``STAGEIO_JOB_DIR`` and ``STAGEIO_RUN``: a stage there is in the same job, run and trace.
+        ``STAGEIO_JOB_DIR`` and ``STAGEIO_RUN``: a stage there is in the same job, run and trace. By ``STAGEIO_ATTEMPT``
+        this stage, opened there again, takes part in this attempt.
         """
         made = surroundings.environment()
         with self._troubled("cannot hand on the trace"):
@@ -77,7 +79,10 @@ class StageTracing(StageCore):
             for name in carrier.VARIABLES:
                 made.pop(name, None)
             made.update(handed)
-        made[_JOB_DIR] = os.path.dirname(self._folder)
+        opened = self._opened
+        made[_JOB_DIR] = str(opened.job.root) if opened.job is not None else os.path.abspath(opened.layout.job.root)
+        if opened.recorder.places is not None:
+            made[_ATTEMPT] = opened.recorder.places.attempt_folder
         if self._opened.run_name:
             made[_RUN] = self._opened.run_name
         return made

@@ -7,6 +7,9 @@ STAGEIO_JOB_DIR, else OUTPUT_DIR   the job folder
 STAGEIO_MODE                       auto | file | off
 STAGEIO_RUN                        the run's name: the same text is the same run
 STAGEIO_ITEM                       the item of the stage that this process works on
+STAGEIO_ATTEMPT                    the folder of the attempt that this process belongs to: set by `io.environ()`
+RANK, SLURM_PROCID,                which of several processes of one launch this is: those above 0 take part in
+OMPI_COMM_WORLD_RANK               the stage that 0 opens
 STAGEIO_STAGES                     the declared order, separated by commas or blanks; else ``[tool.stageio] stages``
 STAGEIO_CONSOLE                    auto | stderr | stdout | off
 STAGEIO_CAPTURE                    stage | root
@@ -39,6 +42,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from otel_stageio.errors import SettingError, quoted
 from otel_stageio.settings import project as projects
+from otel_stageio.settings.variables import Variables, listed
 
 Mode: TypeAlias = Literal["auto", "file", "off"]
 Console: TypeAlias = Literal["auto", "stderr", "stdout", "off"]
@@ -109,6 +113,11 @@ class Settings(NamedTuple):
     run: str | None
     #: As it stands there; whether it can be an item's name is the stage's to say, since there is no default for it.
     item: str
+    #: The folder of the attempt that an ancestor of this process holds, "" without one.
+    attempt: str
+    #: Which of several processes of one launch this is, from 0 up, and the variable that says so.
+    rank: int
+    rank_source: str
     #: The declared order of the stages, and where it was declared ("" where it was not).
     stages: tuple[str, ...]
     stages_source: str
@@ -179,7 +188,7 @@ def choice(name: str, value: object, allowed: tuple[_Choice, ...]) -> _Choice:
     for one in allowed:
         if isinstance(value, str) and value == one:
             return one
-    message = f"{name}={quoted(value)} is not one of {_listed(allowed)}"
+    message = f"{name}={quoted(value)} is not one of {listed(allowed)}"
     raise SettingError(message)
 
 
@@ -207,12 +216,16 @@ def load(
     checksum_default = project.choice("checksum", CHECKSUMS, "auto")
     disabled = variables.is_true("OTEL_SDK_DISABLED")
     resource_service, resource_attributes = variables.resource()
+    rank, rank_source = variables.rank()
 
     return Settings(
         job_dir=variables.text("STAGEIO_JOB_DIR") or variables.text("OUTPUT_DIR"),
         mode=variables.choice("STAGEIO_MODE", MODES, "auto"),
         run=_clean((variables.text("STAGEIO_RUN") or "").strip()) or None,
         item=variables.word("STAGEIO_ITEM"),
+        attempt=variables.text("STAGEIO_ATTEMPT") or "",
+        rank=rank,
+        rank_source=rank_source,
         stages=stages,
         stages_source=stages_source,
         console=variables.choice("STAGEIO_CONSOLE", CONSOLES, "auto"),
@@ -239,7 +252,7 @@ def proxy_for(endpoint: str, protocol: Protocol = "http/protobuf") -> str | None
     return (proxies.of_grpc if protocol == "grpc" else proxies.of_http)(endpoint, os.environ)
 
 
-def _export(variables: "Variables", endpoint: str | None, *, disabled: bool) -> Export:
+def _export(variables: Variables, endpoint: str | None, *, disabled: bool) -> Export:
     if not endpoint and not any(map(variables.word, _SHIPPING)):
         return Export(disabled=disabled)
     from otel_stageio.settings import export
@@ -250,84 +263,6 @@ def _export(variables: "Variables", endpoint: str | None, *, disabled: bool) -> 
 def _clean(text: str) -> str:
     """Text without what is no Unicode, which a variable may hold, as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _listed(allowed: tuple[str, ...]) -> str:
-    return ", ".join(allowed)
-
-
-class Variables:
-    """The environment's values, each checked; what cannot be honoured goes to `problems`."""
-
-    __slots__ = ("_environ", "_problems")
-
-    def __init__(self, environ: Mapping[str, str], problems: list[str]) -> None:
-        self._environ = environ
-        self._problems = problems
-
-    def text(self, name: str) -> str | None:
-        """The value as it is; None where it is empty or not there."""
-        return self._environ.get(name) or None
-
-    def word(self, name: str) -> str:
-        """The value without blanks around it."""
-        return (self._environ.get(name) or "").strip()
-
-    def report(self, problem: str) -> None:
-        """Keep a sentence about what could not be honoured."""
-        if problem not in self._problems:  # two signals may have it from one variable
-            self._problems.append(problem)
-
-    def is_true(self, name: str) -> bool:
-        """As OpenTelemetry has it: only "true" is, in any case."""
-        value = self.word(name).lower()
-        if value not in ("", "true", "false"):
-            self.report(f"{name}={value!r} is not one of true, false; false is used.")
-        return value == "true"
-
-    def choice(self, name: str, allowed: tuple[_Choice, ...], default: _Choice) -> _Choice:
-        """The one of `allowed` that is meant, in any case."""
-        value = self.word(name)
-        if not value:
-            return default
-        for one in allowed:
-            if value.lower() == one:
-                return one
-        self.report(f"{name}={value!r} is not one of {_listed(allowed)}; {default} is used.")
-        return default
-
-    def seconds(self, name: str, default: float, *, zero: bool = True) -> float:
-        """A finite number from 0 up; without `zero`, above it."""
-        value = self.word(name)
-        if not value:
-            return default
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = -1.0
-        if 0 <= seconds < float("inf") and (seconds or zero):
-            return seconds
-        least = "from 0 up" if zero else "above 0"
-        self.report(f"{name}={value!r} is not a number of seconds {least}; {default:g} is used.")
-        return default
-
-    def redact(self) -> tuple[str, ...]:
-        """The patterns of STAGEIO_REDACT that can be used."""
-        value = self._environ.get("STAGEIO_REDACT")
-        if not value:
-            return ()
-        from otel_stageio.settings.patterns import separated, usable
-
-        return usable(separated(value), "STAGEIO_REDACT", self._problems)
-
-    def resource(self) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-        """The service's name, if it is there, and the other attributes."""
-        text = self.word("OTEL_RESOURCE_ATTRIBUTES")
-        if not text:
-            return None, ()
-        from otel_stageio.settings import resource
-
-        return resource.service_name(text), resource.attributes(text, self._problems)
 
 
 def main_file_of_process() -> str | None:

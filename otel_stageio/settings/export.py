@@ -15,7 +15,8 @@ from otel_stageio import conventions
 from otel_stageio.settings import NO_ENDPOINT, PROTOCOLS, Export, Signal
 
 if TYPE_CHECKING:
-    from otel_stageio.settings import Protocol, Variables
+    from otel_stageio.settings import Protocol
+    from otel_stageio.settings.variables import Variables
 
 _ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"

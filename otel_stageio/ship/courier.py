@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio.errors import guard
 from otel_stageio.ship import backlog, markers, ways
+from otel_stageio.ship.folders import Folder
 from otel_stageio.ship.lines import Line
-from otel_stageio.ship.push import Pushed, intend, push_folder
-from otel_stageio.ship.sources import FILES, SPANS, of_attempt, of_run
+from otel_stageio.ship.push import DISK, Pushed, intend, push_folder
+from otel_stageio.ship.sources import SPANS, of_attempt, of_run
 from otel_stageio.ship.waiting import standings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from otel_stageio.job.layout import JobLayout
     from otel_stageio.settings import Export
@@ -38,8 +39,9 @@ _MOST: Final = 1.9
 _TICK: Final = 0.005
 #: Python 3.12 lets no thread begin once the main module has ended, and so lets the exporters not be loaded any more.
 _LOADS_EARLY: Final = sys.version_info[:2] == (3, 12)
-#: Seconds for which a stage that has ended is still looked at.
-_AFTERWARDS: Final = 10.0
+#: Seconds that a fork waits for what is under way, and for the exporters to be loaded.
+_BEARABLE: Final = 0.05
+_LOADING: Final = 2.0
 
 
 class Left(NamedTuple):
@@ -51,44 +53,6 @@ class Left(NamedTuple):
     why: str
 
 
-class _Folder:
-    """A folder that is delivered: an attempt's, or a run's."""
-
-    def __init__(self, job: JobLayout, path: str, source: Callable[[], Source | None], *, ended: bool) -> None:
-        self.job = job
-        self.path = path
-        self.source = source
-        self.opened = time.monotonic()
-        #: When its stage ended, by the monotonic clock.
-        self.ended = self.opened if ended else None
-        #: Whether the backend was told that the stage runs.
-        self.shown = ended
-        self._settled: tuple[int, ...] | None = None
-
-    def sizes(self) -> tuple[int, ...]:
-        """How long its files are."""
-        return tuple(_size(f"{self.path}/{name}") for name in FILES)
-
-    def quiet(self, now: float) -> bool:
-        """Whether nothing is to be expected of it: what comes all the same goes out when the process ends."""
-        return self._settled is not None and self.ended is not None and now - self.ended > _AFTERWARDS
-
-    def settle(self, sizes: tuple[int, ...]) -> None:
-        """All of it was delivered when its files were that long."""
-        self._settled = sizes
-
-    def grown(self) -> bool:
-        """Whether something was written since."""
-        return self._settled is None or self._settled != self.sizes()
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
 class Courier:
     """Delivers what stages of this process record. All methods may be called from any thread and signal handler."""
 
@@ -98,7 +62,7 @@ class Courier:
         self._lines = {
             name: Line(signal, partial(ways.way, name, export)) for name, signal in ways.signals(export).items()
         }
-        self._folders: dict[str, _Folder] = {}
+        self._folders: dict[str, Folder] = {}
         self._known_jobs: set[str] = set()
         self._asked: list[JobLayout] = []
         self._behind: list[JobLayout] = []
@@ -106,6 +70,10 @@ class Courier:
         self._news = threading.Lock()
         self._news.acquire()
         self._thread: threading.Thread | None = None
+        # Held while something is sent: whoever ends the thread does it between two rounds.
+        self._at_work = threading.Lock()
+        #: Until when a fork waits for what is under way, by the monotonic clock.
+        self._bearable = 0.0
         #: When the process began to end, and when the last round that is done began; 0 before.
         self._ending = self._covered = 0.0
         #: Whether a stage has ended that is to be delivered at once, however short it was.
@@ -117,7 +85,7 @@ class Courier:
         """A stage has opened: its attempt's folder, and its run. Raises OSError."""
         intend(folder, set(self._to.values()))
         self._take(job, run)
-        self._folders[folder] = _Folder(job, folder, partial(of_attempt, folder, live=True), ended=False)
+        self._folders[folder] = Folder(job, folder, partial(of_attempt, folder, live=True), ended=False)
         self._begin()
 
     def follow_run(self, job: JobLayout, run: int) -> None:
@@ -129,13 +97,40 @@ class Courier:
         folder = str(job.run_dir(run))
         if folder not in self._folders:
             intend(folder, set(self._to.values()))
-            self._folders[folder] = _Folder(job, folder, partial(of_run, job, run), ended=True)
+            self._folders[folder] = Folder(job, folder, partial(of_run, job, run), ended=True)
 
     def _begin(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="otel-stageio-ship", daemon=True)
-            with contextlib.suppress(RuntimeError):  # no thread to be had: a later push sends what waits
-                self._thread.start()
+            self._go()
+        self._wake()
+
+    def _go(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="otel-stageio-ship", daemon=True)
+        with contextlib.suppress(RuntimeError):  # no thread to be had: a later push sends what waits
+            self._thread.start()
+
+    def rest(self) -> threading.Thread | None:
+        """The process is about to fork: end the thread where it sends nothing, or not for long any more.
+
+        Whoever forks waits for the exporters to be loaded, since a child would hang at importing them, but for no
+        backend that takes its time.
+        """
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return None
+        if not self._at_work.acquire(timeout=max(self._bearable - time.monotonic(), 0.0)):
+            return None
+        try:
+            self._thread = None
+        finally:
+            self._at_work.release()
+        self._wake()
+        return thread
+
+    def resume(self) -> None:
+        """Begin the thread again after a fork."""
+        if self._thread is None:
+            self._go()
         self._wake()
 
     def take_along(self, job: JobLayout, *, again: bool = False) -> None:
@@ -209,7 +204,7 @@ class Courier:
                 found[key] = Left(*key, records=0, why=why)
         return list(found.values())
 
-    def _grown(self) -> list[_Folder]:
+    def _grown(self) -> list[Folder]:
         now = time.monotonic()
         there = [folder for folder in list(self._folders.values()) if self._ending or not folder.quiet(now)]
         return [folder for folder in there if folder.grown()]
@@ -221,10 +216,16 @@ class Courier:
     # In the thread.
 
     def _run(self) -> None:
-        while True:
+        me = threading.current_thread()
+        while self._thread is me:
             self._news.acquire(timeout=_PAUSE)
             began = time.monotonic()
-            if self._ending or self._hurry or began >= self._due():
+            if not (self._ending or self._hurry or began >= self._due()):
+                continue
+            self._bearable = began + _BEARABLE
+            with self._at_work:
+                if self._thread is not me:
+                    return
                 self._hurry = False
                 with guard(self._failed):
                     self._round(began)
@@ -260,7 +261,9 @@ class Courier:
         """The ways on which something can be sent now; at the end of the process, each has one more try."""
         found = {}
         for name, line in self._lines.items():
+            self._bearable = time.monotonic() + (_BEARABLE if line.settled else _LOADING)
             way = line.way_now(now, ending=bool(self._ending))
+            self._bearable = time.monotonic() + _BEARABLE
             if way is not None:
                 found[name] = way
         return found
@@ -269,6 +272,8 @@ class Courier:
         """Send what is new in a folder; whether the destinations have all of it that they take."""
         usable = {name: way for name, way in open_ways.items() if self._lines[name].usable}
         pushed = push_folder(source, usable, Pushed(), self._heard)
+        for signal in pushed.tallies:
+            self._lines[signal].took()
         for signal, answer in pushed.stopped.items():
             self._lines[signal].stopped(answer)
         return pushed.complete and all(line.usable or line.not_taken for line in self._lines.values())
@@ -277,7 +282,7 @@ class Courier:
         for line in self._lines.values():
             line.heard()
 
-    def _show(self, folder: _Folder, way: Way) -> bool:
+    def _show(self, folder: Folder, way: Way) -> bool:
         source = folder.source()
         line = markers.marker(folder.path) if source is not None and source.spans else None
         if line is not None:
@@ -290,11 +295,20 @@ class Courier:
         while self._behind and not self._ending:
             for source, meant in backlog.left(self._behind[0], self._to):
                 ready = {name: of for name, of in self._open_ways(time.monotonic()).items() if name in meant}
-                if source.folder not in self._folders and not self._push(source, ready):
+                if source.folder not in self._folders and not self._left_behind(source, ready):
                     return
                 if self._ending:
                     return
             self._behind.pop(0)
+
+    def _left_behind(self, source: Source, ready: Mapping[str, Way]) -> bool:
+        """The same as `_push` for an earlier stage, whose folder may be somebody else's and not ours to write in."""
+        try:
+            return self._push(source, ready)
+        except OSError as why:
+            if why.errno in DISK:
+                raise
+            return True
 
     def _failed(self, why: BaseException) -> None:
         for line in self._lines.values():

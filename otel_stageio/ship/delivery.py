@@ -76,7 +76,7 @@ class Way:
         self._cut = partial(batches, most_bytes=most_bytes, most_records=most_records)
         self._writers = Writers()
         #: Whether the destination has taken anything yet.
-        self._takes = False
+        self.takes = False
         self._blamed = 0
 
     def deliver(self, path: str, known: Cursor, *, live: bool = False) -> Iterator[Outcome]:
@@ -89,8 +89,8 @@ class Way:
         for batch in self._cut(path, now.offset, live=live):
             sent = sendable(batch, self._least)
             sifted = self._sift(sent)
-            if sifted.refused and not self._takes:
-                sifted = _Sifted(stopped=_takes_none(sifted.refused[0].why))
+            if sifted.refused and not self.takes:
+                sifted = _Sifted(stopped=_takes_none(sifted.refused[0].why)._replace(unsure=True))
             if sifted.stopped is not None:
                 yield Outcome(now, sifted.stopped)
                 return
@@ -126,14 +126,16 @@ class Way:
             return _Sifted()
         answer = self._send(batch.lines)
         if answer.verdict is Verdict.DELIVERED:
-            self._takes = True
-            said = (answer.why,) if answer.rejected else ()
-            return _Sifted(delivered=batch.records - answer.rejected, rejected=answer.rejected, rejected_why=said)
+            self.takes = True
+            # Marks that went along are counted by the backend, too, and some count wrongly.
+            rejected = min(max(answer.rejected, 0), batch.records)
+            said = (answer.why,) if rejected else ()
+            return _Sifted(delivered=batch.records - rejected, rejected=rejected, rejected_why=said)
         if answer.verdict is not Verdict.REFUSED:
             return _Sifted(stopped=answer)
         if batch.records == 1:
             self._blamed += 1
-            if self._takes or self._blamed < _PATIENCE:
+            if self.takes or self._blamed < _PATIENCE:
                 return _Sifted(refused=(Refused(batch.only, answer.why),))
             return _Sifted(stopped=_takes_none(answer.why))
         made = _Sifted()

@@ -9,6 +9,7 @@ by the caller, in one way for live stages and for push.
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -81,7 +82,7 @@ class HttpWire:
         if status in _NOT_TAKEN:
             return Answer(Verdict.NOT_TAKEN, said)
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            where = came.headers.get("location", "nowhere")
+            where = _place(came.headers.get("location", ""))
             return Answer(Verdict.LATER, f"{said} to {where}: no OTLP endpoint", passing=False)
         if status in _LATER:
             wait = seconds(came.headers.get("retry-after"))
@@ -158,6 +159,12 @@ class _Session(requests.Session):
         with super().request(*args, **{**named, "allow_redirects": False, "stream": True}) as response:
             body = response.raw.read(MOST_OF_A_RESPONSE, decode_content=True)
         return _Came(response.status_code, response.reason or "", response.headers, body)
+
+
+def _place(location: str) -> str:
+    """Where a redirect leads, for a person: what is secret in such an address are its query and its credentials."""
+    bare = re.split("[?#]", location, maxsplit=1)[0]
+    return re.sub("//[^/]*@", "//", bare) or "nowhere"
 
 
 def _reason(why: Exception) -> str:

@@ -42,7 +42,8 @@ class Line:
         self._signal = signal
         self._make = make
         self._way: Way | None = None
-        self._tries = 0
+        #: How often in a row it failed since somebody last answered there, and since something was last taken.
+        self._tries = self._failures = 0
         self._due = 0.0
         self._asked = 0.0
         self._slowest = 0.0
@@ -92,10 +93,15 @@ class Line:
         self._slowest = max(self._slowest * 0.9, now - self._asked)
         self.sign = self._asked = now
 
+    def took(self) -> None:
+        """The destination has something of this signal: the next failure is the first."""
+        self._failures = 0
+
     def judge(self, answer: Answer) -> None:
         """Take in what came of something that was sent."""
         if answer.verdict is Verdict.DELIVERED:
             self.heard()
+            self.took()
         else:
             self.stopped(answer)
 
@@ -110,7 +116,9 @@ class Line:
         """Try again later: after `wait` seconds where the destination named them."""
         self.why = why
         self._tries += 1
-        self._due = time.monotonic() + pause(self._tries, min(wait or 0.0, 10 * _LONGEST))
+        # Who answers the probe and takes nothing is not asked every second.
+        self._failures += 1
+        self._due = time.monotonic() + pause(self._failures, min(wait or 0.0, 10 * _LONGEST))
 
     def patience(self, now: float, least: float) -> float:
         """Seconds that an answer may take, asked at `now`: longer where they came lately, and were slow."""

@@ -5,6 +5,7 @@ One process at a time delivers a folder, live or later: it holds shipped.lock, w
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 LOCK: Final = "shipped.lock"
 #: So many reasons are kept to be told.
 _REASONS: Final = 5
+#: What ails a disk and not a folder.
+DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 class Tally(NamedTuple):
@@ -67,6 +70,8 @@ class Pushed(NamedTuple):
     stopped: Mapping[str, Answer] = {}
     #: Folders that another process is delivering.
     taken: tuple[str, ...] = ()
+    #: Folders of which something cannot be read or noted down, with the reason.
+    failed: Mapping[str, str] = {}
 
     @property
     def total(self) -> Tally:
@@ -81,7 +86,7 @@ class Pushed(NamedTuple):
     @property
     def complete(self) -> bool:
         """Whether the destinations have all that they take."""
-        return not self.taken and not self.waits
+        return not self.taken and not self.waits and not self.failed
 
     @property
     def waits(self) -> Mapping[str, Answer]:
@@ -98,16 +103,28 @@ def push(
     """Send what the destinations do not have yet, each signal on its way; `told` hears how far it is.
 
     The ends of attempts and pipelines whose processes died are written first. A signal that the destination does not
-    take is not tried again, and one whose backend is away ends for all of the job; its cursors stay. Raises OSError
-    where a file cannot be read or a cursor not be written.
+    take is not tried again, and one whose backend is away ends for all of the job; its cursors stay. Where it is
+    `unsure` whether records are to blame, other files are tried first. A folder that cannot be read or noted down
+    holds up no other. Raises OSError where the job cannot be read or its disk takes nothing.
     """
     if recovery.write_all_ends(all_stages(job)):
         registry.update(job)
     pipelines.write_ends(job)
-    pushed = Pushed()
+    latest = Pushed()
+
+    def tell(now: Pushed) -> None:
+        nonlocal latest
+        latest = now
+        told(now)
+
     for source in sources(job, choice):
-        pushed = push_folder(source, ways, pushed, told)
-    return pushed
+        try:
+            latest = push_folder(source, ways, latest, tell)
+        except OSError as why:  # of that folder alone, unless it is the disk: then each would send what it cannot note
+            if why.errno in DISK:
+                raise
+            latest = latest._replace(failed={**latest.failed, source.folder: str(why)})
+    return latest
 
 
 def push_folder(
@@ -143,7 +160,8 @@ def _push_files(source: Source, ways: Mapping[str, Way], pushed: Pushed, told: C
 
     for name, signal in source.files():
         way = ways.get(signal)
-        if way is None or signal in pushed.stopped:
+        known_stop = pushed.stopped.get(signal)
+        if way is None or (known_stop is not None and not known_stop.unsure):
             continue
         mine = known.get(way.to, Delivered())
         path = os.path.join(source.folder, name)

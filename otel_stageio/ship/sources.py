@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.job import runs, status
-from otel_stageio.job.layout import EVENTS, LOG_RECORDS, TRACES, JobLayout, StageLayout, all_stages
+from otel_stageio.job.layout import EVENTS, LOG_RECORDS, MEMBERS, TRACES, JobLayout, StageLayout, all_stages
 from otel_stageio.journal import reader
 from otel_stageio.model import LogRecord
 
@@ -78,6 +78,9 @@ def of_run(job: JobLayout, number: int, choice: Choice = Choice()) -> Source | N
 def of_attempt(folder: str, choice: Choice = Choice(), *, live: bool = False) -> Source | None:  # noqa: B008 - never changed
     """An attempt's records; None where it is not chosen. Raises OSError."""
     begun = started(folder)
+    around, kind = os.path.split(os.path.dirname(folder))
+    if begun is None and kind == MEMBERS:  # it has the start that its attempt has
+        begun = started(around)
     if begun is None:  # what is there is delivered, whatever it is
         return None if choice.since else Source(folder, live=live)
     if begun.time_unix_nano < choice.since:
@@ -104,5 +107,9 @@ def _attempts(stage: StageLayout, choice: Choice) -> list[Source]:
     numbers = stage.attempts()
     newest = status.newest(stage)
     running = newest.attempt if newest is not None and newest.status == names.RUNNING else None
-    found = (of_attempt(str(stage.attempt_dir(number)), choice, live=number == running) for number in numbers)
-    return [source for source in found if source is not None]
+    made = []
+    for number in numbers:
+        source = of_attempt(str(stage.attempt_dir(number)), choice, live=number == running)
+        if source is not None:
+            made += [source, *(source._replace(folder=str(folder)) for folder in stage.members(number))]
+    return made

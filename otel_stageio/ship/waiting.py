@@ -67,13 +67,17 @@ def _behind(path: str, start: int, least: int) -> int:
 
 
 def of_job(sources: Iterable[Source], to: Mapping[str, str], least: int = 0) -> dict[str, Standing]:
-    """How all the folders together stand, by signal. Raises OSError where a file cannot be read.
+    """How all the folders together stand, by signal; without those that cannot be read.
 
     What a destination said it does not take in one folder, it does not take in the others either.
     """
     found = {signal: Standing("", signal, where) for signal, where in to.items()}
     for source in sources:
-        for each in standings(source, to, least):
+        try:
+            of_it = list(standings(source, to, least))
+        except OSError:
+            continue
+        for each in of_it:
             known = found[each.signal]
             found[each.signal] = known._replace(
                 delivered=known.delivered + each.delivered,

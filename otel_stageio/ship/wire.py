@@ -38,6 +38,8 @@ class Answer(NamedTuple):
     rejected: int = 0
     #: Of LATER: whether it may be over in a moment. What answers in the place of a backend mostly stays.
     passing: bool = True
+    #: Of LATER: a few records were refused and nothing else was sent yet. Others show whose fault it was.
+    unsure: bool = False
 
 
 def rejected(partial: Any) -> Answer:

@@ -26,6 +26,7 @@ _KEYS: Final = {
     "stat_print": names.ARTIFACT_STAT_PRINT,
     "retained": names.ARTIFACT_RETAINED,
     "reason": names.ARTIFACT_REASON,
+    "member": names.MEMBER,
 }
 RESERVED: Final = frozenset({*_KEYS, "producer", "metadata"})
 #: Keys that a digest event brings, all of them at once: what it does not name is gone, but for the method.

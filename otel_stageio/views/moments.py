@@ -41,3 +41,11 @@ def _minute(number: int) -> str:
 def seconds_between(start: int, end: int) -> float:
     """The distance of two Unix times in nanoseconds, in seconds to the microsecond."""
     return round((end - start) / _SECOND, 6)
+
+
+def spoken(seconds: float) -> str:
+    """A span of time in the largest unit of which it has two: ``4 s``, ``12 min``, ``30 h``, ``5 days``."""
+    for unit, size, enough in (("days", 86400, 172800), ("h", 3600, 7200), ("min", 60, 120)):
+        if seconds >= enough:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"

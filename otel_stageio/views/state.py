@@ -161,10 +161,10 @@ class StageState:
         }
 
     def _warn(self, record: LogRecord) -> None:
-        self.warnings.append({"timestamp": rfc3339(record.time_unix_nano), "message": record.body})
+        self.warnings.append({"timestamp": rfc3339(record.time_unix_nano), "message": record.body, **_by(record)})
 
     def _err(self, record: LogRecord) -> None:
-        made: _Entry = {"timestamp": rfc3339(record.time_unix_nano), "message": record.body}
+        made: _Entry = {"timestamp": rfc3339(record.time_unix_nano), "message": record.body, **_by(record)}
         for key, name in (
             ("exception_type", names.EXCEPTION_TYPE),
             ("exception_message", names.EXCEPTION_MESSAGE),
@@ -196,6 +196,11 @@ class StageState:
         names.STEP_STARTED: _step,
         names.STEP_FINISHED: _step,
     }
+
+
+def _by(record: LogRecord) -> _Entry:
+    """Which member of the attempt said it, where it was not the process that opened it."""
+    return {"member": record.attributes[names.MEMBER]} if names.MEMBER in record.attributes else {}
 
 
 def order(record: LogRecord) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_stageio import StageIO
+from otel_stageio import conventions as names
 from otel_stageio.cli import rounds
 from otel_stageio.job import locks
 from otel_stageio.job.layout import JobLayout
+from otel_stageio.journal import reader
 from otel_stageio.ship import push
 from otel_stageio.ship.sources import sources
 from tests.cli.conftest import record
@@ -156,6 +159,20 @@ def test_a_signal_that_is_not_taken_is_a_line(stageio: Command, job: Path, serve
     assert ran.out.splitlines()[1] == f"{server.url} does not take logs (HTTP 404 Not Found): they stay on disk"
 
 
+def test_what_takes_no_signal_is_no_backend(stageio: Command, job: Path, server: Answers) -> None:
+    """Where nothing is ever taken, as with /v1/traces in the endpoint, the push ends with 1 and doubts the address."""
+    server.status = 404
+    ran = stageio("push", job, "--endpoint", f"{server.url}/v1/traces")
+    assert (ran.code, "everything" in ran.out) == (1, False)
+    said = "takes neither traces nor logs: is this an OTLP receiver's address, with no path?"
+    assert ran.err == f"stageio: {server.url} {said}\n"
+    assert json.loads(stageio("push", job, "--endpoint", f"{server.url}/x", "--json").out)["complete"] is False
+    server.status = 200
+    server.asked.clear()
+    assert stageio("push", job, "--endpoint", server.url).code == 0
+    assert arrived(server) == on_disk(JobLayout(job))
+
+
 def test_a_backend_that_is_busy_is_tried_again(stageio: Command, job: Path, server: Answers) -> None:
     """What was put off is sent in the same push, without a repeat."""
     server.first = [503, 429, 503, 503]
@@ -249,6 +266,22 @@ def test_refused_records_are_told(stageio: Command, job: Path, server: Answers) 
     assert first.err == f"stageio: {server.url} refused 1 span: HTTP 400 Bad Request\n"
     again = stageio("push", job, "--endpoint", server.url, "--signal", "traces")
     assert (again.code, again.err) == (0, "")
+
+
+def test_refused_records_before_all_others(stageio: Command, tmp_path: Path, server: Answers) -> None:
+    """What is refused first holds up neither its job nor the next: once others are taken, it is set aside."""
+    for name in "ab":
+        record(tmp_path / name, stages=2)
+    (attempt(tmp_path / "a") / "events.jsonl").unlink()  # as if it was delivered before
+    only = (attempt(tmp_path / "a") / "logs.jsonl").read_bytes()
+    (uid,) = re.findall(rb'"log.record.uid","value":\{"stringValue":"([^"]+)', only)
+    server.poison = uid
+    ran = stageio("push", tmp_path, "--endpoint", server.url, "--wait", 0)
+    assert (ran.code, ran.err) == (1, f"stageio: {server.url} refused 1 log record: HTTP 400 Bad Request\n")
+    expected = on_disk(JobLayout(tmp_path / "a")) + on_disk(JobLayout(tmp_path / "b"))
+    assert set(arrived(server)) == set(expected)
+    again = stageio("push", tmp_path, "--endpoint", server.url)
+    assert (again.code, again.out) == (0, f"nothing to send: {server.url} has everything that it takes\n")
 
 
 def test_rejected_records_are_told(stageio: Command, job: Path, server: Answers) -> None:
@@ -392,6 +425,20 @@ def test_what_a_stranger_wrote_does_nothing_to_the_terminal(stageio: Command, jo
     assert ran.out.startswith(f"{job.parent}/a\\x1b[31m[red]b: sent")
     shown = stageio("push", moved, "--endpoint", server.url, "--dry-run")
     assert "a\\x1b[31m[red]b" in shown.out
+
+
+@pytest.mark.parametrize("name", ["shipped.json", "logs.jsonl"])
+def test_one_folder_holds_up_no_other(stageio: Command, job: Path, server: Answers, name: str) -> None:
+    """What is no file of ours where one should be is told, once and with its path; the other stages arrive."""
+    (attempt(job) / name).unlink(missing_ok=True)
+    (attempt(job) / name).mkdir()
+    other = next((job / "02_stage2" / ".stageio").glob("0*"))
+    ran = stageio("push", job, "--endpoint", server.url)
+    assert (ran.code, ran.err.count(str(attempt(job) / name)), "Traceback" in ran.err) == (1, 1, False)
+    expected = {str(of.attributes[names.LOG_RECORD_UID]) for of in reader.log_records(str(other / "events.jsonl"))}
+    assert expected < set(arrived(server))
+    again = json.loads(stageio("push", job, "--endpoint", server.url, "--json").out)
+    assert (again["complete"], str(attempt(job)) in again["jobs"][0]["failed"]) == (False, True)
 
 
 def test_folder_that_cannot_be_written(stageio: Command, job: Path, server: Answers, monkeypatch) -> None:

@@ -16,10 +16,13 @@ from otel_stageio import conventions as names
 from otel_stageio import open_job
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.journal import reader
+from otel_stageio.rebuild.jobs import rebuild
 from tests.conftest import clean_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.ship.backend import Answers
 
 RUN = [sys.executable, "-m", "otel_stageio", "run"]
 STAGE = """
@@ -172,6 +175,39 @@ def test_we_are_killed(tmp_path: Path) -> None:
     while not (tmp_path / "out/.stageio/runs/001/traces.jsonl").exists() and time.monotonic() < deadline:
         subprocess.run([sys.executable, "stage.py"], env=clean_environment(), check=True, capture_output=True)
     assert root_span(tmp_path / "out").attributes[names.STATUS] == names.ABANDONED
+
+
+@pytest.mark.parametrize("how", ["exit 0", "kill -TERM $$"])
+def test_delivered(tmp_path: Path, server: Answers, how: str) -> None:
+    """With an endpoint set the run's span, and a stage's, are there when stageio has ended, however that was."""
+    inner = [*RUN, "--stage", "mux", "--", "sh", "-c", how]
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": server.url}
+    assert run("--", *inner, env=env).returncode == (0 if how == "exit 0" else -15)
+    sent = b"".join(body for path, _, body in server.asked if path == "/v1/traces")
+    (stage,) = reader.spans(str(tmp_path / "out/01_mux/.stageio/001/traces.jsonl"))
+    assert [bytes.fromhex(span.span_id) in sent for span in (root_span(tmp_path / "out"), stage)] == [True, True]
+    assert run("--", "true", env={**env, "STAGEIO_MODE": "file"}).returncode == 0
+    assert bytes.fromhex(root_span(tmp_path / "out", 2).span_id) not in b"".join(each[2] for each in server.asked)
+
+
+def test_nobody_takes_it(tmp_path: Path) -> None:
+    """A dead endpoint costs a line on stderr and a fraction of a second; a push sends the span later."""
+    begun = time.monotonic()
+    ran = run("--", "true", env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
+    assert (ran.returncode, time.monotonic() - begun < 10) == (0, True)
+    assert b"1 record waits for http://127.0.0.1:9" in ran.stderr
+    assert b"`stageio push " in ran.stderr
+
+
+def test_rebuilt(tmp_path: Path) -> None:
+    """A job folder that is made anew from its journals has the run's span, and the log of a command, as they were."""
+    inner = [*RUN, "--stage", "mux", "--", "sh", "-c", r"printf 'a\n\377\033[31m\nb\rc\nlast'; echo err >&2"]
+    assert run("--name", "nightly", "--", *inner).returncode == 0
+    journals = sorted(tmp_path.glob("out/**/*.jsonl"))
+    rebuild(journals, tmp_path / "again")
+    assert root_span(tmp_path / "again") == root_span(tmp_path / "out")
+    for name in ("01_mux/stage.log", "01_mux/manifest.json", "manifest.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from otel_stageio import StageIO
 from otel_stageio.errors import OutputPathError
-from otel_stageio.job import links
+from otel_stageio.job import host, links
 
 if TYPE_CHECKING:
     import subprocess
@@ -135,7 +135,13 @@ def test_a_planted_pipe_does_not_hold_the_stage_up(job: Path, place: str) -> Non
 @pytest.mark.parametrize(
     "place",
     [
-        *("manifest.json", ".stageio/changes", ".stageio/stages.json", ".stageio/job.json", ".stageio/numbers/07"),
+        *(
+            "manifest.json",
+            f".stageio/changes.{host.name()}",
+            ".stageio/stages.json",
+            ".stageio/job.json",
+            ".stageio/numbers/07",
+        ),
         *(".stageio/runs/001/run.json", "01_first/.stageio/001/events.jsonl", "01_first/manifest.json"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 
 from otel_stageio import StageIO
 from otel_stageio import conventions as names
-from otel_stageio.job import attempts, locks, recovery, registry, status
+from otel_stageio.job import attempts, host, locks, recovery, registry
 from otel_stageio.job.layout import EVENTS, TRACES, JobLayout, StageLayout
 from otel_stageio.journal import reader
 from otel_stageio.views import span as spans
@@ -140,10 +140,9 @@ def test_a_stage_that_runs_is_left_alone(tmp_path: Path) -> None:
 def test_what_nobody_can_know_is_left_open(stage: StageLayout, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     """An attempt of another host, or of an earlier boot, is lost and not abandoned: it gets no end."""
     if change == "boot":
-        monkeypatch.setattr(status, "boot_id", lambda: "another")
+        monkeypatch.setattr(host, "boot_id", lambda: "another")
     else:
-        elsewhere = os.uname_result(("Linux", "elsewhere", "6", "1", "x86_64"))
-        monkeypatch.setattr(os, "uname", lambda: elsewhere)
+        monkeypatch.setattr(host, "name", lambda: "elsewhere")
     before = files(stage.job.root)
     assert recovery.write_ends(stage) == []
     assert files(stage.job.root) == before

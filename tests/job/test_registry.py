@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_stageio import StageIO, open_job
-from otel_stageio.job import changes, locks, registry, status
+from otel_stageio.job import changes, host, locks, registry, status
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.views.manifest import dump
 from tests.processes import in_new_process, in_processes
@@ -279,7 +279,7 @@ def test_cache_that_says_nothing(job, monkeypatch, text):
         cache.unlink()
     else:
         cache.write_text(text)
-    monkeypatch.setattr(registry, "_memory", None)
+    monkeypatch.setattr(registry, "_memory", [])
     registry.update(job)
     assert read(job) == before
     assert set(json.loads(cache.read_text())) == {"01_a", "02_b"}
@@ -292,7 +292,7 @@ def test_cache_of_a_stage_made_anew(job, monkeypatch):
     shutil.rmtree(job.root / "01_a")
     io = run(job, "01_a", None)
     (job.inner / registry.CACHE).write_text(job_cache)
-    monkeypatch.setattr(registry, "_memory", None)
+    monkeypatch.setattr(registry, "_memory", [])
     registry.update(job)
     assert states(job) == {"a": "running"}
     io.finalize()
@@ -331,7 +331,7 @@ def looks(monkeypatch) -> list[str]:
         plain(stage, folder, before, found)
 
     monkeypatch.setattr(registry, "_look_at", look_at)
-    monkeypatch.setattr(registry, "_memory", None)
+    monkeypatch.setattr(registry, "_memory", [])
     return noted
 
 
@@ -475,7 +475,7 @@ def test_without_the_file_of_changes(job, damage):
     """Where nobody can say what changed all stages are looked at."""
     run(job, "01_a")
     run(job, "02_b")
-    told = job.inner / changes.CHANGES
+    told = job.inner / f"{changes.CHANGES}{host.name()}"
     in_new_process(lambda: run(job, "01_a", "failed").stage_name)
     told.unlink()
     if damage == "emptied":
@@ -593,7 +593,7 @@ def test_a_stages_json_of_other_values_is_read_as_empty(job, at, value):
     document = json.loads(cache.read_bytes())
     document["01_first"][at] = value
     cache.write_text(json.dumps(document))
-    registry._memory = None
+    registry._memory.clear()
     run(job, "second")
     assert states(job) == {"first": "success", "second": "success"}
     assert read(job)["stages"][0]["stage_number"] == 1

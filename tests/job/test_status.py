@@ -10,7 +10,7 @@ import time
 import pytest
 
 from otel_stageio import StageIO
-from otel_stageio.job import locks, status
+from otel_stageio.job import host, locks, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.views.summary import Summary
 from tests.processes import in_processes
@@ -47,8 +47,8 @@ def known(stage) -> Summary:
         attempt=1,
         run=1,
         started=1,
-        host=os.uname().nodename,
-        boot_id=status.boot_id(),
+        host=host.name(),
+        boot_id=host.boot_id(),
     )
 
 

@@ -534,3 +534,37 @@ def test_small_files_have_a_limit(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError):
         files.small(str(tmp_path / "pipe"))
+
+
+def test_time_of_the_file_system(tmp_path):
+    """It is the time that a file written now gets; asking leaves the folder as it was."""
+    os.utime(tmp_path, (1, 1))
+    asked = files.time_there(str(tmp_path))
+    assert (os.listdir(tmp_path), tmp_path.stat().st_mtime) == ([], 1)
+    (tmp_path / "file").touch()
+    assert 0 <= (tmp_path / "file").stat().st_mtime_ns - asked < 10**9
+
+
+def test_time_of_a_file_system_without_nameless_files(tmp_path, monkeypatch):
+    """NFS has none: a file is there for a moment, and none is left."""
+    monkeypatch.delattr(os, "O_TMPFILE")
+    asked = files.time_there(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+    assert abs(asked - tmp_path.stat().st_mtime_ns) < 10**9
+    tmp_path.rmdir()
+    with pytest.raises(FileNotFoundError):
+        files.time_there(str(tmp_path))
+
+
+def test_claim_whose_answer_was_lost(tmp_path, monkeypatch):
+    """Over NFS a link may be made and its repetition refused: whose name it is tells the count of links."""
+    plain = os.link
+
+    def twice(*where):
+        plain(*where)
+        plain(*where)
+
+    monkeypatch.setattr(os, "link", twice)
+    assert files.claim_file(str(tmp_path / "07"), b"mine")
+    assert not files.claim_file(str(tmp_path / "07"), b"other")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STAGE_KEYS = [
     *("stage", "stage_number", "item", "status", "reason", "run", "run_name", "attempt", "started_at", "completed_at"),
     *("duration_seconds", "folder", "inputs", "outputs", "intermediate_files", "warnings", "errors"),
-    *("trace_id", "span_id", "host", "pid"),
+    *("trace_id", "span_id", "host", "pid", "silent_seconds"),
 ]
 LOG_KEYS = [
     *("timestamp", "stage", "stage_number", "item", "attempt", "level", "severity_number", "message"),

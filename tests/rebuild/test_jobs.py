@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import floats, integers, randoms
 
 from otel_stageio import JobFormatError, OutputPathError, StageIO, open_job
+from otel_stageio.job import recovery
+from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.rebuild.jobs import rebuild
 from tests.rebuild import collector, pipeline
 
@@ -56,6 +58,25 @@ def test_the_folder_is_as_it_was(job, tmp_path):
     assert made.folders == (tmp_path / "again",)
 
 
+def test_a_killed_stage_is_abandoned_there_too(run_script, tmp_path):
+    """The end that others wrote for a stage that was killed is in the rebuilt folder."""
+    job = tmp_path / "job"
+    run_script(f"""
+        import os
+        from otel_stageio import StageIO
+        io = StageIO("asr", {str(job)!r}, stage_number=6)
+        io.get_stage_logger().info("a word")
+        os.kill(os.getpid(), 9)
+    """)
+    recovery.write_ends(StageLayout(JobLayout(job), 6, "asr"))
+    StageIO("mix", job, stage_number=7).finalize()
+    files = sorted(job.rglob("*.jsonl"))
+    made = rebuild(files, tmp_path / "again")
+    assert made.missing == ()
+    assert open_job(tmp_path / "again").stages[0]["status"] == "abandoned"
+    assert (views(tmp_path / "again"), journals(tmp_path / "again")) == (views(job), journals(job))
+
+
 def test_attributes_in_another_order_give_the_same_documents(job, tmp_path):
     """Where a backend sorted the attributes the logs are as they were, and the manifests but for the order of keys."""
     file = written(tmp_path / "c.jsonl", collector.collected(collector.journal(job), random.Random(2)))
@@ -79,6 +100,14 @@ def test_twice_is_once(job, tmp_path):
     for part in parts:
         rebuild([part], tmp_path / "parts")
     assert (journals(tmp_path / "parts"), views(tmp_path / "parts")) == first
+
+
+def test_spans_first_and_logs_later(job, tmp_path):
+    """What only the later files tell, of runs too, takes the place of what had to be guessed from spans."""
+    files = sorted(job.rglob("*.jsonl"))
+    rebuild([file for file in files if file.name == "traces.jsonl"], tmp_path / "again")
+    rebuild([file for file in files if file.name != "traces.jsonl"], tmp_path / "again")
+    assert views(tmp_path / "again") == views(job)
 
 
 def test_from_the_journal_itself(job, tmp_path):
@@ -128,6 +157,14 @@ def test_several_jobs_have_a_folder_each(tmp_path):
         assert views(path) == views(ids[path.name])
 
 
+def test_of_several_jobs_it_is_said_which_one_misses_something(tmp_path):
+    """The same thing missing of two jobs is said of both."""
+    lines = [*stage(tmp_path / "one", "asr", 6), *stage(tmp_path / "two", "asr", 6)]
+    whole = [line for line in lines if '"stageio.stage.finished"' not in line]
+    made = rebuild([written(tmp_path / "c.jsonl", whole)], tmp_path / "again")
+    assert {path.name for path in made.folders} == {said.split()[1].rstrip(":") for said in made.missing}
+
+
 def test_what_is_there_is_not_overwritten(tmp_path):
     """A folder with another job, the job's own first folder, and one with anything else are refused and left alone."""
     file = written(tmp_path / "c.jsonl", stage(tmp_path / "one", "asr", 6))
@@ -139,6 +176,31 @@ def test_what_is_there_is_not_overwritten(tmp_path):
         with pytest.raises(JobFormatError, match=why):
             rebuild([file], tmp_path / name)
         assert {path: path.stat().st_mtime_ns for path in (tmp_path / name).rglob("*")} == before
+
+
+def test_a_rebuild_that_was_interrupted_as_it_began_goes_on(tmp_path):
+    """The folders that are there before it is said whose they are do not stand in the way of the same call."""
+    file = written(tmp_path / "c.jsonl", stage(tmp_path / "one", "asr", 6))
+    for name in (".stageio", "logs"):
+        (tmp_path / "again" / name).mkdir(parents=True)
+    rebuild([file], tmp_path / "again")
+    assert views(tmp_path / "again") == views(tmp_path / "one")
+
+
+def test_several_jobs_are_not_put_among_other_things(tmp_path):
+    """A folder that a stage recorded in, or with a file of somebody's, takes no folders; one of rebuilt jobs does."""
+    lines = [stage(tmp_path / name, "asr", 6) for name in ("one", "two", "three")]
+    file = written(tmp_path / "c.jsonl", lines[0] + lines[1])
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "mine.txt").write_text("mine")
+    for name in ("one", "else"):
+        before = sorted((tmp_path / name).rglob("*"))
+        with pytest.raises(JobFormatError, match="in it, which is no job that was rebuilt"):
+            rebuild([file], tmp_path / name)
+        assert sorted((tmp_path / name).rglob("*")) == before
+    rebuild([file], tmp_path / "again")
+    rebuild([written(tmp_path / "d.jsonl", lines[1] + lines[2])], tmp_path / "again")
+    assert len([*(tmp_path / "again").iterdir()]) == 3
 
 
 def test_a_link_that_leads_out_is_not_followed(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from otel_stageio.record.drift import Drift
@@ -36,11 +38,11 @@ def test_nobody_else_can_have_written(drift, paths):
 def test_somebody_else_wrote(drift, paths, place):
     """After a fork, bytes that are not this process's own are somebody else's, in whichever file."""
     drift.written = 7
-    drift.forking()
+    drift.forking(threading.RLock())
     assert not drift.happened()
     append(paths[0], b"ours\n")
     drift.written += 5
-    drift.forking()
+    drift.forking(threading.RLock())
     assert not drift.happened()
     append(paths[place], b"theirs\n")
     assert drift.happened()
@@ -49,4 +51,24 @@ def test_somebody_else_wrote(drift, paths, place):
 def test_interrupted(drift):
     """A record that was interrupted is enough."""
     drift.stale = True
+    assert drift.happened()
+
+
+def test_a_record_that_takes_long(drift, monkeypatch):
+    """Where a thread writes for as long as the fork may wait, the journal is read again in any case."""
+    monkeypatch.setattr("otel_stageio.record.drift._PATIENCE", 0.01)
+    lock = threading.RLock()
+    taken, go_on = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with lock:
+            taken.set()
+            go_on.wait(10)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    taken.wait(10)
+    drift.forking(lock)
+    go_on.set()
+    thread.join()
     assert drift.happened()

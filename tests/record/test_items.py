@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
-from otel_stageio import ItemNameError, OutputPathError, StageIO, StageRunningError, open_job
+from otel_stageio import ItemNameError, OutputPathError, StageIO, StageRunningError, open_job, views
 from otel_stageio.job import registry
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.journal import reader
@@ -249,7 +250,7 @@ def made_anew(out: Path) -> dict:
     (out / "manifest.json").unlink()
     for name in ("changes", "stages.json"):
         (out / ".stageio" / name).unlink(missing_ok=True)
-    registry._memory = None
+    registry._memory.clear()
     registry.update(JobLayout(out))
     return job_manifest(out)
 
@@ -308,6 +309,31 @@ def test_a_deleted_item_is_gone(out):
     ran(out, "a")
     ran(out, "b")
     shutil.rmtree(out / "06_asr/a")
-    registry._memory = None
+    registry._memory.clear()
     ran(out, "c")
     assert items(out)["total"] == 2
+
+
+def test_the_documents_have_their_form(out):
+    """Manifests and job manifests of items are what the shipped schemas say, dead and failed ones among them."""
+    with StageIO("01_cut", out, item="a") as io:
+        io.get_output_path("x").write_text("x")
+        io.track_output(io.get_output_path("x"), "audio")
+    with StageIO("02_asr", out, item="a") as io:
+        io.track_input(out / "01_cut/a/x", "audio")
+    ran(out, "b", "failed", "02_asr")
+    child = os.fork()
+    if child == 0:
+        StageIO("03_dead", out, item="b")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    running = StageIO("04_now", out, item="b")
+    registry.update(JobLayout(out))
+    for name, document in (
+        ("job_manifest", job_manifest(out)),
+        ("manifest", json.loads((out / "02_asr/a/manifest.json").read_text())),
+        ("manifest", running.manifest),
+    ):
+        schema = json.loads((Path(views.__file__).parent / f"schemas/{name}.schema.json").read_text())
+        jsonschema.validate(document, schema)
+    assert [of["status"] for of in job_manifest(out)["stages"]] == ["success", "failed", "failed", "running"]

@@ -15,7 +15,7 @@ import pytest
 
 from otel_stageio import JobFormatError, StageIO, StageNameError, StageRunningError, open_job
 from otel_stageio import conventions as names
-from otel_stageio.job import locks, runs
+from otel_stageio.job import host, locks, runs
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.job.locks import StageLock
 from otel_stageio.journal import reader
@@ -270,9 +270,8 @@ def test_logs_of_a_further_host(out, monkeypatch):
     StageIO("asr", out, stage_number=6).finalize("failed")
     stage(out, "vad")
     name = json.loads((out / ".stageio" / "runs" / "001" / "run.json").read_text())["pipeline_log"]
-    here = os.uname()
     with monkeypatch.context() as patch:
-        patch.setattr(os, "uname", lambda: type(here)((here[0], "node7", *here[2:])))
+        patch.setattr(host, "name", lambda: "node7")
         io = StageIO("asr", out, stage_number=6)
         io.get_stage_logger().info("hello")
         io.finalize()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_stageio.job.status import boot_id
+from otel_stageio.job.host import boot_id
 from otel_stageio.record import provenance
 from otel_stageio.record.provenance import GitProbe, describe_process
 

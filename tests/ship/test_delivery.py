@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_stageio.ship.cursor import Cursor, Refused
+from otel_stageio.ship.cursor import Cursor, Delivered, Refused, load, save
 from otel_stageio.ship.delivery import Outcome, Way
 from otel_stageio.ship.shown import ShownLogRecord
 from otel_stageio.ship.wire import Answer, Verdict
@@ -123,6 +123,18 @@ def test_rejected_records_of_a_delivered_batch_are_counted(tmp_path: Path) -> No
     path = written(tmp_path / "logs.jsonl", "abc")
     ((cursor, *_),) = Way(Told(lambda _: Answer(Verdict.DELIVERED, "too old", rejected=2)), TO).deliver(path, Cursor())
     assert (cursor.delivered, cursor.rejected, cursor.offset) == (1, 2, Path(path).stat().st_size)
+
+
+@pytest.mark.parametrize(("said", "rejected"), [(4, 3), (1_000_000, 3), (-2, 0)])
+def test_no_count_of_a_backend_makes_the_cursor_one_that_cannot_be_read(
+    tmp_path: Path, said: int, rejected: int
+) -> None:
+    """Where it rejects more than are in the file, such as a mark that went along, nothing is sent twice for it."""
+    path = written(tmp_path / "logs.jsonl", "abc")
+    ((cursor, *_),) = Way(Told(lambda _: Answer(Verdict.DELIVERED, "no", rejected=said)), TO).deliver(path, Cursor())
+    assert (cursor.delivered, cursor.rejected) == (3 - rejected, rejected)
+    save(str(tmp_path), {TO: Delivered({"logs.jsonl": cursor})})
+    assert load(str(tmp_path))[TO].files["logs.jsonl"] == cursor
 
 
 def test_an_outage_in_the_middle_repeats_no_batch_that_was_acknowledged(tmp_path: Path) -> None:

@@ -143,6 +143,12 @@ def test_a_redirect_is_not_followed(server: Answers, spans: HttpWire) -> None:
     assert (f"{server.url}/login" in answer.why, [path for path, _, _ in server.asked]) == (True, ["/v1/traces"])
 
 
+def test_a_redirect_tells_no_secret(server: Answers, spans: HttpWire) -> None:
+    """The reason is seen on terminals: the address without what it carries."""
+    server.status, server.headers = 302, {"Location": "https://me:pass@login.example/in?token=s3cret#x"}
+    assert spans.send(shown(SPAN)).why == "HTTP 302 Found to https://login.example/in: no OTLP endpoint"
+
+
 def test_how_long_to_wait_is_told(server: Answers, spans: HttpWire) -> None:
     """Retry-After of a throttling backend is handed on."""
     server.status, server.headers = 429, {"Retry-After": "7"}

@@ -14,6 +14,7 @@ import pytest
 
 from otel_stageio import conventions as names
 from otel_stageio.job.layout import JobLayout
+from otel_stageio.journal import reader
 from otel_stageio.ship.cursor import SHIPPED
 from tests.conftest import REPO
 from tests.ship.backend import Answers, backend
@@ -157,6 +158,26 @@ def test_a_later_stage_takes_along_what_waits(tmp_path: Path, run_script: RunScr
     run_span = {span.hex() for span in (each.span_id for each in spans(back)) if span.hex() in offline}
     assert set(there) == set(on_disk(tmp_path / "out")) - (offline - run_span)
     assert len(there) == len(set(there))
+
+
+def test_an_earlier_stage_that_cannot_be_read_holds_up_no_other(tmp_path: Path, run_script: RunScript) -> None:
+    """What is no file where its log records should be stays behind; the stage after it is taken along."""
+    with backend() as gone:
+        pass
+    for name in ("asr", "mux"):
+        run_script(SHORT.replace('"asr"', f'"{name}"'), env=to(gone))
+    (unreadable,) = (tmp_path / "out").glob("*asr/.stageio/001/logs.jsonl")
+    unreadable.unlink()
+    unreadable.mkdir()
+    (behind,) = (tmp_path / "out").glob("*mux/.stageio/001/traces.jsonl")
+    wanted = {span.span_id for span in reader.spans(str(behind))}
+    with backend(port=int(gone.url.rpartition(":")[2])) as back:
+        process = begun(LONG.replace('"asr"', '"upload"'), tmp_path, to(back))
+        try:
+            eventually(lambda: wanted <= set(arrived(back)))
+        finally:
+            (tmp_path / "go").touch()
+            process.communicate(timeout=30)
 
 
 def test_a_backend_that_comes_back_gets_all(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,8 @@ async def traced(provider: trace.TracerProvider) -> None:
     assert_type(write(5), str)
     assert_type(await fetch(), int)
     assert_type(io.environ(), "dict[str, str]")
+    assert_type(io.run(["sort", Path("a")], input="b", text=True), subprocess.CompletedProcess[Any])
+    io.run("exit 1", shell=True, check=False, cwd="out", env={"A": "1"}, timeout=1.5)
     assert_type(io.headers(), "dict[str, str]")
 
 

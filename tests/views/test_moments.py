@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_stageio.views.moments import rfc3339, seconds_between
+from otel_stageio.views.moments import rfc3339, seconds_between, spoken
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,20 @@ def test_the_time_between_two_moments():
     assert seconds_between(1, 1) == 0.0
     assert seconds_between(1_000_000_000, 1_300_000_000) == 0.3
     assert seconds_between(0, 1_234_567_890_123) == 1234.56789
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.9, "0 s"),
+        (4.2, "4 s"),
+        (119, "119 s"),
+        (725, "12 min"),
+        (7200, "2 h"),
+        (172_799, "47 h"),
+        (432_001, "5 days"),
+    ],
+)
+def test_a_span_of_time_in_words(seconds, text):
+    """It is told in the largest unit of which it has two, never rounded up."""
+    assert spoken(seconds) == text

@@ -10,6 +10,7 @@ that sets its own after its first stage must not lose that for ours, so ours tak
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -29,6 +30,14 @@ _copied: weakref.WeakSet[Any] = weakref.WeakSet()
 _lock = threading.RLock()
 #: The process's provider when we last looked.
 _seen: Any = None
+
+
+def _forked() -> None:
+    global _lock  # noqa: PLW0603 - a thread of the parent may hold the other one
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class _Finder(threading.local):

@@ -3,6 +3,7 @@
 The stage's span stays a fold of its events: each thing that it is told is an event in events.jsonl.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +52,7 @@ class ChildBook:
         self._of = of
         self._recorder = recorder
         self._ended = ended
-        self._lock = threading.Lock()
+        self._process, self._lock = os.getpid(), threading.Lock()
         self._name = of.name
         self._status = (0, "")
         # Of no length: what comes here is cleaned, and would be cut where OpenTelemetry leaves it whole.
@@ -65,7 +66,7 @@ class ChildBook:
 
     def set_attributes(self, attributes: Mapping[str, Any], dropped: int) -> None:
         """Take attributes, the newest where they are too many."""
-        with self._lock:
+        with self._held():
             if self.open:
                 self._attributes.dropped += dropped
                 self._attributes.update(attributes)
@@ -78,39 +79,45 @@ class ChildBook:
             attributes=attributes,
             dropped_attributes_count=dropped,
         )
-        with self._lock:
+        with self._held():
             if self.open:
                 self._events.append(made)
                 self._events_told += 1
 
     def add_link(self, context: trace.SpanContext, attributes: dict[str, Value], dropped: int) -> None:
         """Take a link, the newest where they are too many."""
-        with self._lock:
+        with self._held():
             if self.open:
                 self._links.append(link(context, attributes, dropped))
                 self._links_told += 1
 
     def set_status(self, code: int, message: str) -> None:
         """Take a status, unless OK was said."""
-        with self._lock:
+        with self._held():
             if self.open and self._status[0] != _OK:
                 self._status = (code, message)
 
     def update_name(self, name: str) -> None:
         """Take another name."""
-        with self._lock:
+        with self._held():
             if self.open:
                 self._name = name
 
     def end(self, at: int | None) -> None:
         """Write the span."""
-        with self._lock:
+        with self._held():
             if not self.open:
                 return
             self.open = False
         made = self._recorder.span(self._made(self._recorder.clock.now() if at is None else at), self._of.scope)
         if self._ended is not None:
             self._ended(made)
+
+    def _held(self) -> threading.Lock:
+        """The lock; in a child by fork another one, for a thread of the parent may have held it."""
+        if self._process != os.getpid():
+            self._process, self._lock = os.getpid(), threading.Lock()
+        return self._lock
 
     def _made(self, end: int) -> Span:
         of, context, parent = self._of, self._of.context, self._of.parent

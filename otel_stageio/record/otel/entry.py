@@ -78,6 +78,11 @@ def enter(incoming: Incoming, host: Host | None, *, name: str, run: Run | None, 
     return Entry(own=new_context(parent), start=start, parent=parent, context=context, host=host)
 
 
+def known(trace_id: str, span_id: str, flags: int) -> trace.SpanContext:
+    """The span of a stage that another process opened, from its ids as text."""
+    return trace.SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=trace.TraceFlags(flags))
+
+
 def ids_of(of: trace.SpanContext) -> Ids:
     """A span's ids as text."""
     return Ids(

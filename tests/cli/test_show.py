@@ -1,0 +1,98 @@
+"""stageio show: the stages of a job at a glance, how many items came to what, and what did not succeed and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from otel_stageio import StageIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.cli.conftest import Command
+
+
+def story(job: Path) -> None:
+    """A stage, one with items of which one failed, and one that was killed."""
+    StageIO("01_cut", job).finalize()
+    for item in ("a", "b", "c"):
+        io = StageIO("02_asr", job, item=item)
+        io.finalize("failed" if item == "b" else "success", **({"reason": "no speech"} if item == "b" else {}))
+    child = os.fork()
+    if child == 0:
+        StageIO("03_mix", job)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def rows(text: str) -> list[list[str]]:
+    """The lines of a text as their words, without rules."""
+    return [line.split() for line in text.splitlines() if line.strip() and not line.startswith("─")]
+
+
+def test_at_a_glance(stageio: Command, tmp_path: Path) -> None:
+    """Each stage is a row with its state, items are counted, and below is what did not succeed, with the reason."""
+    story(tmp_path / "out")
+    ran = stageio("show", tmp_path / "out")
+    found = rows(ran.out)
+    assert (ran.code, ran.err) == (0, "")
+    assert found[0][-3:] == ["run", "1,", "failed"]
+    assert [row[:-1] for row in found[2:5]] == [
+        ["01_cut", "success", "1", "1"],
+        ["02_asr", "failed", "2", "success,", "1", "failed", "1"],
+        ["03_mix", "abandoned", "1"],
+    ]
+    assert [[row[0], row[1]] for row in found[6:]] == [["02_asr/b", "failed"], ["03_mix", "abandoned"]]
+    assert found[6][-2:] == ["no", "speech"]
+
+
+def test_nothing_is_written(stageio: Command, tmp_path: Path) -> None:
+    """Looking leaves every file as it is, the ends of the dead unwritten."""
+    story(tmp_path / "out")
+
+    def state() -> list[tuple[str, int]]:
+        return sorted((str(each), each.stat().st_mtime_ns) for each in (tmp_path / "out").rglob("*"))
+
+    before = state()
+    stageio("show", tmp_path / "out", "--attempts")
+    assert state() == before
+
+
+def test_every_attempt(stageio: Command, tmp_path: Path) -> None:
+    """With --attempts each attempt of each stage and item is a row of its own."""
+    story(tmp_path / "out")
+    StageIO("02_asr", tmp_path / "out", item="b").finalize()
+    found = rows(stageio("show", tmp_path / "out", "--attempts").out)
+    assert [row[:4] for row in found if row[0].startswith("02_asr/b")] == [
+        ["02_asr/b", "1", "1", "failed"],
+        ["02_asr/b", "2", "1", "success"],
+    ]
+
+
+def test_json(stageio: Command, tmp_path: Path) -> None:
+    """The document is the job manifest as of now, with what did not succeed and, where asked for, the attempts."""
+    story(tmp_path / "out")
+    document = json.loads(stageio("show", tmp_path / "out", "--json", "--attempts").out)
+    assert (document["job"], document["status"]) == (str(tmp_path / "out"), "failed")
+    assert document["stages"][1]["items"]["total"] == 3
+    assert [(of["folder"], of["item"], of["reason"]) for of in document["not_succeeded"]] == [
+        ("02_asr/b", "b", "no speech"),
+        ("03_mix", None, None),
+    ]
+    assert [row["folder"] for row in document["attempts"]] == ["01_cut", "02_asr/a", "02_asr/b", "02_asr/c", "03_mix"]
+
+
+def test_the_job_by_default(stageio: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a folder it is the one that stages would use; a folder that is no job is an error of its own code."""
+    story(tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    assert stageio("show").out.startswith("out (job ")
+    monkeypatch.setenv("STAGEIO_JOB_DIR", str(tmp_path))
+    ran = stageio("show")
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+    assert "is no job folder" in ran.err
