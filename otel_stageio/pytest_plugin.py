@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _MARK = "stage_io"
 #: With its number: the test of a single stage has no order of stages to declare.
 _NAME = "00_test"
+#: The code under test may read its rank; the fixture's stage has a job of its own, in which no rank 0 will come.
+_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
 #: What says where a process was called. A test was called by nobody.
 _CALLERS = ("STAGEIO_RUN", "STAGEIO_ITEM", "STAGEIO_ATTEMPT", "TRACEPARENT", "TRACESTATE", "BAGGAGE")
 #: Nothing on the console, nothing sent, and nothing of the process changed that would outlive the test.
@@ -49,7 +51,10 @@ def stage_io(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     mark = request.node.get_closest_marker(_MARK)
     arguments = mark.args if mark is not None and mark.args else (_NAME,)
     failed = request.session.testsfailed
-    io = StageIO(*arguments, **(mark.kwargs if mark is not None else {}))
+    with monkeypatch.context() as opening:
+        for name in _RANKS:
+            opening.delenv(name, raising=False)
+        io = StageIO(*arguments, **(mark.kwargs if mark is not None else {}))
     job = str(io.job_dir.resolve())  # the test may change the working directory
     yield io
     if io in exits.open_stages(io.stage_name):

@@ -165,6 +165,24 @@ def test_nothing_is_shown_sent_or_taken_from_the_caller(suite, tmp_path):
     assert not list((tmp_path / "base").rglob("shipped.json"))
 
 
+def test_rank_of_the_process_is_not_the_stages(suite, tmp_path):
+    """In a launcher's rank above 0 the stage is opened at once and without a warning, and the test sees its rank."""
+    ran = suite(
+        """
+        import os
+
+        def test_rank(stage_io):
+            assert os.environ["RANK"] == "3"
+            assert stage_io.manifest["warnings"] == []
+        """,
+        RANK="3",
+        SLURM_PROCID="3",
+    )
+    assert ran.returncode == 0, ran.stdout
+    (row,) = job_of(tmp_path, "test_rank").stages
+    assert row["duration_seconds"] < 5
+
+
 def test_caplog_sees_the_records(suite):
     """The own fixture of pytest, `caplog`, has what the stage's logger says."""
     ran = suite("""
