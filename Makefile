@@ -8,6 +8,8 @@ ROWS ?=
 SIZE ?= full
 
 BIN := $(VENV)/bin
+# Each is installed into an environment of its own: tests/recipes/NAME.in says what, NAME.txt which releases.
+RECIPES := airflow snakemake ray jupyter
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 MADE := $(VENV)/.made-with-$(VERSION)
 PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check
@@ -18,7 +20,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help test backends demo bench stress test-oldest constraints clean
+.PHONY: help test backends demo bench stress recipes test-oldest constraints clean
 
 heading = @printf '\n== %s\n' '$(1)'
 
@@ -37,6 +39,10 @@ test: $(VENV)/.dev ## every check: ruff, mypy, import-linter, pytest
 	@$(BIN)/lint-imports
 	$(call heading,pytest)
 	@$(BIN)/python -m pytest
+
+recipes: $(VENV)/.dev $(RECIPES:%=$(VENV)-recipes/%/.made) ## run docs/recipes with the real Airflow, Snakemake, Ray and Jupyter (Python 3.11 or newer)
+	$(call heading,pytest with the recipes)
+	@STAGEIO_RECIPES=$(VENV)-recipes $(BIN)/python -m pytest --numprocesses=0 -m recipes tests/recipes
 
 backends: $(MADE) ## build Jaeger and a Collector for the tests that need them: about six minutes, once
 	$(call heading,Jaeger and the Collector)
@@ -57,13 +63,18 @@ bench: $(VENV)/.bench ## the benchmarks, into docs/performance.md; some rows, or
 test-oldest: ## pytest with the oldest releases that pyproject.toml allows, in $(VENV)-oldest: make test-oldest PYTHON=python3.10
 	@$(MAKE) --no-print-directory VENV=$(VENV)-oldest pytest-oldest
 
-constraints: $(MADE) ## pin the newest releases for make test and make demo, in tests/constraints.txt
+constraints: $(MADE) ## pin the newest releases for make test, make demo and make recipes, in tests/
 	@$(PIP) uv
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --extra dev --no-annotate \
 		--custom-compile-command 'make constraints' --output-file tests/constraints.txt pyproject.toml
+	@for name in $(RECIPES); do \
+		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
+			--custom-compile-command 'make constraints' --output-file tests/recipes/$$name.txt \
+			pyproject.toml tests/recipes/$$name.in || exit; \
+	done
 
 clean: ## remove the environments, the caches and what was built
-	rm -rf $(VENV) $(VENV)-oldest .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-recipes .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 
 .PHONY: pytest-oldest
 pytest-oldest: $(VENV)/.oldest
@@ -84,6 +95,16 @@ $(VENV)/.dev: $(MADE) pyproject.toml tests/constraints.txt tests/instrumentation
 	$(call heading,installing what the checks need; this takes a minute or two)
 	@$(PIP) --constraint tests/constraints.txt --editable '.[dev]'
 	@$(PIP) --no-deps --requirement tests/instrumentation.txt
+	@touch $@
+
+# By uv, for these are hundreds of packages: seconds, where pip takes minutes.
+$(VENV)-recipes/%/.made: tests/recipes/%.in tests/recipes/%.txt pyproject.toml $(MADE)
+	$(call heading,making $(VENV)-recipes/$* with $*)
+	@$(PIP) uv
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv --without-pip $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --constraint tests/recipes/$*.txt \
+		--requirement tests/recipes/$*.in --editable .
 	@touch $@
 
 $(VENV)/.speech: $(MADE) pyproject.toml tests/constraints.txt

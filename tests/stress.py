@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from otel_stageio.job.layout import StageLayout
 
-#: Numbered beyond all that are claimed as the next free one, by stages that begin before these have a folder.
 _STAGES = ("91_cut", "92_clean", "93_asr", "94_mix")
 _ITEMS = 40
 _NEW = 25
@@ -49,6 +48,8 @@ def stress(root: Path, *, processes: int, seconds: float, seed: int = 1) -> Foun
     """Keep `processes` at work in the job `root`/job for `seconds`, and judge what they left."""
     job, notes = root / "job", root / "notes"
     notes.mkdir(parents=True)
+    for name in _STAGES:  # or a stage without a number might be given one of these
+        (job / name).mkdir(parents=True)
     until = time.monotonic() + seconds
     living: set[int] = set()
     begun = 0
@@ -160,8 +161,8 @@ def _journals(stages: Iterable[StageLayout]) -> tuple[Counter[str], set[str], li
     wrong = []
     for folder in [stage.attempt_dir(number) for stage in stages for number in stage.attempts()]:
         for name in ("events.jsonl", "traces.jsonl"):
-            if broken := sum(piece.broken for piece in reader.pieces(str(folder / name))):
-                wrong.append(f"{folder / name}: {broken} lines cannot be read")
+            broken = sum(piece.broken for piece in reader.pieces(str(folder / name)))
+            wrong += [f"{folder / name}: {broken} lines cannot be read"] if broken else []
         for record in reader.log_records(str(folder / "logs.jsonl")):
             traces.add(record.trace_id)
             words = str(record.body).split()

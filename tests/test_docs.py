@@ -1,9 +1,10 @@
 """The examples of README.md and docs/, run as they stand.
 
 A ```python block runs as a script of its own, in an empty folder and with warnings as errors. It is left alone where
-the line before it is ``<!-- not run: why -->``; the reason has to be given. A ```console block is for reading, unless
-the line before it is ``<!-- run -->``: then what follows each ``$ `` runs in a shell, has to succeed, and has to print
-the lines below it, where ``...`` stands for anything.
+the line before it is ``<!-- not run: why -->``; the reason has to be given. A block below ``<!-- file: path -->`` is
+what that file holds, and tests/recipes runs the file. A ```console block is for reading, unless the line before it is
+``<!-- run -->``: then what follows each ``$ `` runs in a shell, has to succeed, and has to print the lines below it,
+where ``...`` stands for anything.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 REPO = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"(?P<indent>[ ]*)(?P<ticks>`{3,})(?P<language>[\w-]*)")
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
+FILE = re.compile(r"<!-- file: (?P<path>\S+) -->")
 RUN = "<!-- run -->"
 LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -77,7 +79,9 @@ def examples(language: str) -> list[object]:
 
 def runs(block: Block) -> bool:
     """Tell whether a block is to be run."""
-    return block.before == RUN if block.language == "console" else not NOT_RUN.fullmatch(block.before)
+    if block.language == "console":
+        return block.before == RUN
+    return not NOT_RUN.fullmatch(block.before) and not FILE.fullmatch(block.before)
 
 
 def commands(text: str) -> list[tuple[str, str]]:

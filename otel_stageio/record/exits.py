@@ -145,10 +145,11 @@ def open_stage(name: str, number: int | None = None) -> OpenStage | None:
     return next((stage for stage in found if number in (None, stage.stage_number)), None)
 
 
-def close_all(reason: str = "not finalized", *, error_type: str = "") -> None:
-    """End every stage that is open in this process as failed, the newest first."""
+def close_all(reason: str = "not finalized", *, error_type: str = "", job: str | None = None) -> None:
+    """End every stage that is open in this process as failed, the newest first; those of one job folder where given."""
     for stage in list(reversed(_open.values())):
-        stage.close_failed(reason, error_type=error_type)
+        if job is None or os.path.realpath(stage.folder).startswith(os.path.join(os.path.realpath(job), "")):
+            stage.close_failed(reason, error_type=error_type)
 
 
 def _close(key: int) -> None:

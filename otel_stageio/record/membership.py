@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from otel_stageio.job import members, numbers
+from otel_stageio.job import members, numbers, status
 from otel_stageio.job.layout import StageLayout
 from otel_stageio.job.naming import split_name
 from otel_stageio.record import exits
@@ -28,6 +28,9 @@ PATIENCE: Final = 10.0
 _PAUSE: Final = 0.05
 #: Seconds that the processes of one launch may begin apart.
 _SLACK: Final = 60
+
+#: Seconds that a process may seem to have begun too late, since the kernel tells the time of boot in whole ones.
+_ROUNDING: Final = 2
 
 #: The attempt that a stage is unpickled for.
 _wanted: list[str] = []
@@ -118,17 +121,23 @@ def _ancestors() -> set[int]:
 
 
 def _of_first_rank(request: Request) -> Found:
-    """The attempt of rank 0: the one that runs, or began when this process did. Waits for it."""
+    """The attempt of rank 0: the one that runs, or began when this process did. Waits for it.
+
+    One that had ended before this process began is that of a launch before.
+    """
     import psutil
 
-    since = int((psutil.Process().create_time() - _SLACK) * 1e9)
+    born = psutil.Process().create_time()
+    since, before = int((born - _SLACK) * 1e9), int((born - _ROUNDING) * 1e9)
     until = time.monotonic() + PATIENCE
     while True:
         stage = _stage(request)
         for number in reversed(stage.attempts() if stage is not None else ()):
             found = members.attempt(stage, number) if stage is not None else None
             if found is not None:
-                if found.started.time_unix_nano >= since or members.running(found.stage) is not None:
+                known = status.read_summary(found.stage, number)
+                over = known is not None and 0 < known.ended < before
+                if members.running(found.stage) is not None or (found.started.time_unix_nano >= since and not over):
                     return Found(found)
                 break
         if time.monotonic() >= until:

@@ -43,7 +43,8 @@ class StagePaths(StageCore):
         folder of the job, named with or without its number) the file is looked for in that stage. Else in the earlier
         stages of the job, the nearest first, skipped ones passed over; then in the job folder. A file that is found
         nowhere gives the path in the previous stage, and the warning that `track_input` then records lists every place.
-        An absolute `filename` is given back as it is. Raises OutputPathError where it can be no file's name.
+        An absolute `filename`, and a path that this gave before, is given back as it is. Raises OutputPathError where
+        it can be no file's name.
         """
         from otel_stageio.job import search
 
@@ -51,6 +52,8 @@ class StagePaths(StageCore):
         with self._job_troubled("cannot look through the job folder"):
             found = search.find_input(self._here, filename, from_stage, self._skipped)
             if not found.exists:
+                if Path(filename).is_relative_to(self.output_base) and os.path.exists(filename):
+                    return Path(filename)
                 self._searched[absolute_path(str(found.path))] = found.looked
             return found.path
         return self._here.job.root / filename

@@ -258,6 +258,24 @@ def test_save_json_of_what_is_no_json_leaves_the_old_file():
     assert json.loads(path.read_bytes()) == [1]
 
 
+def test_path_that_was_found_is_taken_again(tmp_path):
+    """What get_input_path gave is read by load_json and found again, whether the job folder is relative or absolute."""
+    stage("ingest").save_json([1], "a.json")
+    for job in ("out", tmp_path / "out", "../" + tmp_path.name + "/out"):
+        io = StageIO("asr", job, stages=STAGES)
+        found = io.get_input_path("a.json", "ingest")
+        assert io.load_json(found) == io.load_json(str(found), "ingest") == [1]
+        assert io.get_input_path(found) == found
+        io.finalize("success")
+
+
+def test_path_of_a_search_goes_before_one_from_the_working_directory():
+    """A name that a stage has is the stage's file, also where it reads like a path of the job folder."""
+    path = made("01_ingest/out", "a.json")
+    made(".", "a.json")
+    assert stage("asr").get_input_path("out/a.json") == path
+
+
 def test_load_json_that_is_nowhere_says_where_was_looked():
     """A missing file is a FileNotFoundError that lists every place."""
     made("02_clean", "b.json")
