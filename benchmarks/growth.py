@@ -2,9 +2,10 @@
 
 The cost of a record and of a file: all calls and the finalize after them, without what finalize takes in a stage that
 did nothing, divided by their number. The cost of a stage: opening it, one log line and finalize, in one process, as the
-n-th stage of its job. Each is compared with smaller runs just before and just after, which stand for the machine as it
-was then. Ours against ours: there is no baseline. The numbers also tell the processor's time for one, all in all: it
-knows neither the disk nor what other programs do meanwhile.
+n-th stage of its job; that of an item the same, of one item of one of six stages. Each is compared with smaller runs
+just before and just after, which stand for the machine as it was then. Ours against ours: there is no baseline. The
+numbers also tell the processor's time for one, all in all: it knows neither the disk nor what other programs do
+meanwhile.
 
 Interim manifests are written by the stage's own thread while files are tracked; their share is the time that thread
 spends in rewriting, by the time of the calls. It includes waiting for the interpreter's lock and for the disk.
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _BUDGET: Final = 1.2
 _SHARE: Final = 2.0
 _HUNDREDTH: Final = 100
+#: That an item goes through.
+_STAGES: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,14 @@ class Amount:
     records: int
     files: int
     stages: int
+    items: int
     around: int
 
 
 AMOUNTS: Final = {
-    "tiny": Amount(1_000, 100, 10, 1),
-    "small": Amount(200_000, 20_000, 200, 3),
-    "full": Amount(1_000_000, 100_000, 1_000, 5),
+    "tiny": Amount(1_000, 100, 10, 24, 1),
+    "small": Amount(200_000, 20_000, 200, 600, 3),
+    "full": Amount(1_000_000, 100_000, 1_000, 3_000, 5),
 }
 #: Fewer than these tell nothing, tiny as a run may be.
 _LEAST: Final = 5
@@ -75,7 +79,7 @@ class Watched(StageIO):
 def run(size: Size, folder: str, tell: Tell) -> list[Result]:
     """Measure the row in this process, with files below `folder`."""
     amount = AMOUNTS[size]
-    steps = Steps(tell, 3 * (2 * amount.around + 1) + 1)
+    steps = Steps(tell, 4 * (2 * amount.around + 1) + 1)
     here = Path(folder)
     jobs = (here / f"job{number}" for number in count())
     nothing = median(_stage_with(next(jobs), lambda _: None).end for _ in range(2 * amount.around + 1))
@@ -95,6 +99,7 @@ def run(size: Size, folder: str, tell: Tell) -> list[Result]:
         _grown("log records", amount.records, records, amount.around, steps),
         _grown("tracked files of 1 KiB", amount.files, files, amount.around, steps),
         _grown("stages in one job", amount.stages, lambda number: _stages(next(jobs), number), amount.around, steps),
+        _grown("items of six stages", amount.items, lambda number: _items(next(jobs), number), amount.around, steps),
     ]
     results.insert(2, _manifests(max(watched, key=lambda each: each.calls), amount.files))
     return results
@@ -174,6 +179,18 @@ def _stages(job: Path, number: int) -> float:
     for each in range(1, number + 1):
         stage = StageIO(f"stage{each}", job, stage_number=each)
         stage.get_stage_logger().info("stage %d", each)
+        stage.finalize()
+    seconds = time.perf_counter() - start
+    shutil.rmtree(job)
+    return seconds
+
+
+def _items(job: Path, number: int) -> float:
+    """Seconds for so many items of a new job's stages, each item through all stages before the next."""
+    start = time.perf_counter()
+    for each in range(number):
+        stage = StageIO(f"stage{each % _STAGES}", job, stage_number=each % _STAGES, item=each // _STAGES)
+        stage.get_stage_logger().info("item %d", each // _STAGES)
         stage.finalize()
     seconds = time.perf_counter() - start
     shutil.rmtree(job)
