@@ -72,7 +72,7 @@ def test_a_wrong_certificate_loses_nothing(
         assert f"records wait for {url.replace('https', 'grpc') if protocol == 'grpc' else url}" in done.stderr
         assert sent(collector, job) == []
     for source in sources(job):
-        assert [list(each) for each in cursor.load(source.folder).values()] == [[{}, {}]]
+        assert [(of.files, of.not_taken) for of in cursor.load(source.folder).values()] == [({}, {})]
     for name, of_it in trusting(right, right).items():
         monkeypatch.setenv(name, of_it)
     assert pushed(job, url, protocol).complete
