@@ -59,6 +59,7 @@ class Courier:
     def __init__(self, export: Export) -> None:
         """Deliver to where `export` says; nothing happens before `follow`."""
         self._to = ways.destinations(export)
+        self._least = export.ship_level
         self._lines = {
             name: Line(signal, partial(ways.way, name, export)) for name, signal in ways.signals(export).items()
         }
@@ -190,7 +191,7 @@ class Courier:
         for folder in self._grown():
             with contextlib.suppress(OSError):
                 source = folder.source()
-                for standing in standings(source, self._to) if source else ():
+                for standing in standings(source, self._to, self._least, at_a_glance=True) if source else ():
                     if standing.waiting:
                         key = str(folder.job.root), standing.to
                         known = found.get(key, Left(*key, records=0, why=self._lines[standing.signal].why))

@@ -139,6 +139,16 @@ def test_nobody_listens(run_script: RunScript, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "01_asr" / "manifest.json").read_bytes())["status"] == "success"
 
 
+def test_what_is_not_to_be_sent_does_not_wait(run_script: RunScript, tmp_path: Path) -> None:
+    """With STAGEIO_SHIP_LEVEL the line counts what a push sends: all events, the WARNING, the spans."""
+    with backend() as gone:
+        pass
+    done = run_script(SHORT, env=to(gone, STAGEIO_SHIP_LEVEL="warning"))
+    (events,) = tmp_path.glob("out/01_asr/.stageio/001/events.jsonl")
+    waiting = 3 + len(events.read_bytes().splitlines()) + 1
+    assert f"{waiting} records wait for {gone.url}" in done.stderr
+
+
 def test_a_later_stage_takes_along_what_waits(tmp_path: Path, run_script: RunScript, server: Answers) -> None:
     """What an earlier stage could not deliver arrives with the next one that lasts; of a stage of mode file nothing."""
     run_script(SHORT, env={"STAGEIO_MODE": "file"})
