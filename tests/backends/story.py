@@ -1,14 +1,15 @@
 """One job with all that a job can have: its folder and the number of files are the arguments.
 
 Success, failure, a retry, a skip, steps, spans of a library, two thousand files, text in many scripts, values that do
-not fit in a line. The last stage is killed, and with it this program: by itself, or with the argument "stay" by
-whoever started it.
+not fit in a line, items, members. The last stage is killed, and with it this program: by itself, or with the argument
+"stay" by whoever started it.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from opentelemetry import trace
 from otel_stageio import StageIO
 
 HOSTILE = "naïve 音声 🎧 \u202ertl \x1b[31m \ud800 'quote' \"double\" \\ \t end"
+MEMBER = "member"
 LARGE = "0123456789abcdef" * 19_200
 
 
@@ -29,6 +31,7 @@ def main(job: str, files: int, *stay: str) -> None:
         io.get_stage_logger().info("second try")
     StageIO("diarise", job, stage_number=3).finalize(status="skipped", reason="one speaker")
     large(job)
+    clips(job)
     killed(job, stay=bool(stay))
 
 
@@ -75,9 +78,36 @@ def large(job: str) -> None:
         io.get_stage_logger().error("%s", LARGE)
 
 
+def clips(job: str) -> None:
+    """An item that a forked child and a program started with its environment take part in, and one that fails."""
+    with StageIO("clip", job, item="ep 音", stage_number=5) as io, io.step("cut"):
+        child = os.fork()
+        if not child:
+            part(io, "forked")
+            os._exit(0)
+        os.waitpid(child, 0)
+        subprocess.run([sys.executable, __file__, job, MEMBER], env={**os.environ, **io.environ()}, check=True)
+    try:
+        with StageIO("clip", job, item="ep043", stage_number=5) as io:
+            io.track_input(Path(job) / "05_clip" / "ep 音" / "forked.txt", "clip")
+            raise ValueError(HOSTILE)  # noqa: TRY301 - as people write it
+    except ValueError:
+        pass
+
+
+def part(io: StageIO, name: str) -> None:
+    """What a member does: files, log lines, a step, and words for the manifest."""
+    with io.step(name):
+        out = io.get_output_path(f"{name}.txt")
+        Path(out).write_text(name, encoding="utf-8")
+        io.track_output(out, "clip", speaker=HOSTILE)
+        io.get_stage_logger().warning("of %s: %s", name, HOSTILE)
+        io.add_metric("clips", 1)
+
+
 def killed(job: str, *, stay: bool) -> None:
     """No word at the end."""
-    io = StageIO("upload", job, stage_number=5)
+    io = StageIO("upload", job, stage_number=6)
     with io.step("send"):
         io.get_stage_logger().info("on the way")
         while stay:
@@ -85,5 +115,8 @@ def killed(job: str, *, stay: bool) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[2] == MEMBER:
+    with StageIO("clip", sys.argv[1], item="ep 音", stage_number=5) as member:
+        part(member, "spawned")
+elif __name__ == "__main__":
     main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

@@ -72,6 +72,8 @@ def test_the_fold_of_what_the_collector_has_is_the_manifest(story: JobLayout, co
         ("asr", "success"),
         ("diarise", "skipped"),
         ("score", "success"),
+        ("clip", "success"),
+        ("clip", "failed"),
         ("upload", "abandoned"),
     ]
 
@@ -115,7 +117,7 @@ def test_live_is_as_pushed_later(collector: Collector, tmp_path: Path, protocol:
 
 def is_waiting(job: JobLayout) -> bool:
     """Whether the story's last stage waits to be killed."""
-    return any(b'"on the way"' in path.read_bytes() for path in job.root.glob("05_upload/.stageio/001/logs.jsonl"))
+    return any(b'"on the way"' in path.read_bytes() for path in job.root.glob("06_upload/.stageio/001/logs.jsonl"))
 
 
 def delivered(job: JobLayout) -> bool:

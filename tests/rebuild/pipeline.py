@@ -1,4 +1,4 @@
-"""A pipeline that meets everything: each status, retry, steps, library spans, many files, odd text, big values."""
+"""A pipeline that meets everything: each status, retry, steps, items, library spans, files, odd text, big values."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ def tell(job: Path) -> None:
     _asr(job, fails=False)
     StageIO("skip", job, stages=STAGES).finalize("skipped", reason="nothing to do")
     StageIO("mix", job, stages=STAGES, enable_manifest=False).finalize()
+    for item in ("ep 音", "ep2"):
+        with StageIO("clip", job, stage_number=7, item=item) as clip:
+            clip.get_stage_logger().info("cut")
     io = StageIO("other", job, stage_number=9)
     io.finalize(save_manifest=False)
     io.get_stage_logger().info("after the end")

@@ -53,7 +53,7 @@ def test_the_folder_is_as_it_was(job, tmp_path):
     assert views(tmp_path / "again") == views(job)
     assert journals(tmp_path / "again") == journals(job)
     assert made.missing == ()
-    assert made.attempts == 6
+    assert made.attempts == 8
     assert made.broken == 0
     assert made.folders == (tmp_path / "again",)
 
@@ -77,6 +77,35 @@ def test_a_killed_stage_is_abandoned_there_too(run_script, tmp_path):
     assert (views(tmp_path / "again"), journals(tmp_path / "again")) == (views(job), journals(job))
 
 
+def test_what_members_said_is_there_too(run_script, tmp_path):
+    """The records of a further process of an attempt are among the attempt's own, and every view is as it was."""
+    job = tmp_path / "job"
+    run_script(f"""
+        import os, subprocess, sys
+        from otel_stageio import StageIO
+        with StageIO("asr", {str(job)!r}, stage_number=6) as io:
+            if "RANK" not in os.environ:
+                with io.step("decode"):
+                    env = {{**os.environ, **io.environ(), "RANK": "1"}}
+                    subprocess.run([sys.executable, *sys.argv], env=env, check=True)
+            else:
+                io.get_stage_logger().warning("of rank 1")
+                io.get_output_path("part.txt").write_text("words")
+                io.track_output(io.get_output_path("part.txt"), "part")
+    """)
+    (member,) = job.glob("06_asr/.stageio/001/members/*")
+    rebuild(sorted(job.rglob("*.jsonl")), tmp_path / "again")
+    assert views(tmp_path / "again") == views(job)
+    (output,) = open_job(tmp_path / "again").manifest("asr")["outputs"]
+    assert output["member"] == member.name
+    assert sorted(lines(tmp_path / "again")) == sorted(lines(job))
+
+
+def lines(job: Path) -> list[str]:
+    """The records of a job's journals, wherever they lie."""
+    return [line for path in job.rglob("*.jsonl") for line in path.read_text().splitlines()]
+
+
 def test_attributes_in_another_order_give_the_same_documents(job, tmp_path):
     """Where a backend sorted the attributes the logs are as they were, and the manifests but for the order of keys."""
     file = written(tmp_path / "c.jsonl", collector.collected(collector.journal(job), random.Random(2)))
@@ -89,7 +118,7 @@ def test_attributes_in_another_order_give_the_same_documents(job, tmp_path):
 
 
 def test_twice_is_once(job, tmp_path):
-    """A second time, also from other parts of the same record, leaves the folder as the first time made it."""
+    """A second time leaves the folder as the first made it, and so do parts, one by one, until no stage is unknown."""
     lines = collector.collected(collector.journal(job), random.Random(3), sort=False)
     half = len(lines) // 2
     parts = [written(tmp_path / "a.jsonl", lines[:half]), written(tmp_path / "b.jsonl", lines[half:])]
@@ -97,7 +126,7 @@ def test_twice_is_once(job, tmp_path):
     first = journals(tmp_path / "again"), views(tmp_path / "again")
     assert rebuild(parts, tmp_path / "again").missing == whole.missing == ()
     assert (journals(tmp_path / "again"), views(tmp_path / "again")) == first
-    for part in parts:
+    for part in (*parts, parts[0]):  # what was left out, as of a stage that no record had told of yet
         rebuild([part], tmp_path / "parts")
     assert (journals(tmp_path / "parts"), views(tmp_path / "parts")) == first
 
