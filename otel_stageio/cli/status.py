@@ -86,13 +86,34 @@ def _standings(job: Job, export: Export) -> list[Standing]:
 def _show(job: Job, attempts: list[dict[str, Any]], standings: list[Standing]) -> None:
     output.say(f"{job.path} (job {job.job_id})")
     if attempts:
-        output.table(_ATTEMPT, [_attempt(each) for each in attempts])
+        output.table(_ATTEMPT, [_attempt(each) for each in _together(attempts)])
     else:
         output.say("no stage has begun")
     if standings:
         output.table(_DELIVERY, [_delivery(each) for each in standings])
     else:
         output.say("nothing is delivered, and no endpoint is set")
+
+
+def _together(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The attempts, where the items of a stage that did well at once are one row: there may be thousands."""
+    rows: list[dict[str, Any]] = []
+    quiet: dict[str, dict[str, Any]] = {}
+    for each in attempts:
+        stage = each["folder"].removesuffix(f"/{each['item']}")
+        told = each["attempt"] > 1 or each["status"] != "success" or each["warnings"] or each["errors"]
+        if each["item"] is None or told:
+            rows.append(each)
+        elif stage not in quiet:
+            quiet[stage] = {**each, "items": 1}
+            rows.append(quiet[stage])
+        else:
+            row = quiet[stage]
+            row["items"] += 1
+            row["folder"] = f"{stage}/ ({row['items']:,} items)"
+            row["started_at"] = min(row["started_at"] or "", each["started_at"] or "")
+            row["duration_seconds"] = (row["duration_seconds"] or 0.0) + (each["duration_seconds"] or 0.0)
+    return rows
 
 
 def _attempt(of: dict[str, Any]) -> tuple[object, ...]:

@@ -60,6 +60,27 @@ def test_stages_with_every_attempt(stageio: Command, tmp_path: Path) -> None:
     assert rows[5] == ["nothing", "is", "delivered,", "and", "no", "endpoint", "is", "set"]
 
 
+def test_items_that_did_well_are_one_row(stageio: Command, tmp_path: Path) -> None:
+    """Of thousands of items the rows are those with something to tell; the document has every one."""
+    job = tmp_path / "out"
+    for number in range(6):
+        with StageIO("asr", job, item=f"ep{number}", stage_number=2) as io:
+            if number == 3:
+                io.add_warning("low volume")
+            if number == 4:
+                io.finalize("failed", reason="no audio")
+    StageIO("asr", job, item="ep4", stage_number=2).finalize()
+    rows = lines(stageio("status", job).out)
+    assert rows[3][:6] == ["02_asr/", "(4", "items)", "1", "success", open_job(job).attempts()[0]["started_at"][:19]]
+    assert [(row[0], row[1], row[2]) for row in rows[4:-1]] == [
+        ("02_asr/ep3", "1", "success"),
+        ("02_asr/ep4", "1", "failed"),
+        ("02_asr/ep4", "2", "success"),
+    ]
+    (document,) = json.loads(stageio("status", job, "--json").out)["jobs"]
+    assert len(document["attempts"]) == 7
+
+
 def test_running_and_killed_stages_are_told_apart(stageio: Command, tmp_path: Path) -> None:
     """A stage that is open is running, one whose process was killed is abandoned, and asking writes nothing."""
     job = tmp_path / "out"
