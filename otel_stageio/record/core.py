@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from otel_stageio.record.console import Console
     from otel_stageio.record.logger import StageLogger
-    from otel_stageio.record.opening import Opened
+    from otel_stageio.record.opened import Opened
     from otel_stageio.record.recorder import Recorder
     from otel_stageio.settings import Settings
 

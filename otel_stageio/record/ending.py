@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otel_stageio.model import Value
-    from otel_stageio.record.opening import Opened
+    from otel_stageio.record.opened import Opened
     from otel_stageio.views.state import StageState
 
 _MEGABYTE = 1_000_000

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from otel_stageio.job.members import Attempt
-    from otel_stageio.record.opening import Request
+    from otel_stageio.record.opened import Request
 
 #: Seconds that a rank waits for the first one, and between two looks.
 PATIENCE: Final = 10.0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_stageio.job.layout import JobLayout
-    from otel_stageio.record.opening import Opened
+    from otel_stageio.record.opened import Opened
     from otel_stageio.settings import Export, Settings
     from otel_stageio.ship.courier import Courier
 

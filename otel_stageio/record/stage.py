@@ -23,7 +23,8 @@ from otel_stageio.record.handler import StageHandler
 from otel_stageio.record.hashing import Hasher
 from otel_stageio.record.lifecycle import StageLifecycle
 from otel_stageio.record.logger import make_logger
-from otel_stageio.record.opening import Opened, Request, open_attempt, open_member, open_silent
+from otel_stageio.record.opened import Opened, Request
+from otel_stageio.record.opening import open_attempt, open_member, open_silent
 from otel_stageio.record.otel import awaiting, carrier, hosts, tracer
 from otel_stageio.record.otel.context import StageTrace
 from otel_stageio.record.otel.limits import SpanLimits
