@@ -48,10 +48,10 @@ LATER = [
     "otel_stageio.record.capture",
     "otel_stageio.record.otel.logs",
     "otel_stageio.record.otel.sdk",
-    "otel_stageio.record.secret_addresses",
-    "otel_stageio.record.secret_commands",
-    "otel_stageio.record.secret_pairs",
-    "otel_stageio.record.secret_shapes",
+    "otel_stageio.record.secrets.addresses",
+    "otel_stageio.record.secrets.commands",
+    "otel_stageio.record.secrets.pairs",
+    "otel_stageio.record.secrets.shapes",
 ]
 EMPTY = """
 import json, sys
@@ -116,7 +116,7 @@ for name in [name for name in sys.modules if name.startswith("otel_stageio.")]:
 from otel_stageio.record import stage
 print(json.dumps(made))
 """
-    assert loaded(source) == {"otel_stageio.record.redaction", "otel_stageio.journal.decode"}
+    assert loaded(source) == {"otel_stageio.record.secrets.redaction", "otel_stageio.journal.decode"}
 
 
 def test_fields_of_large_named_tuples_are_no_references(loaded):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from otel_stageio.job.identity import SCOPE
 from otel_stageio.journal import encode, limits
-from otel_stageio.record.secret_spans import scope_without_secrets
+from otel_stageio.record.secrets.spans import scope_without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from otel_stageio.journal import files
     from otel_stageio.model import LogRecord, Resource, Scope, Span
     from otel_stageio.record.places import Places
-    from otel_stageio.record.redaction import Redactor
+    from otel_stageio.record.secrets.redaction import Redactor
 
 
 class StageJournal:

@@ -205,7 +205,7 @@ def _new_console_logger(name: str) -> StageLogger:
     from otel_stageio.record.console import Console
     from otel_stageio.record.handler import StageHandler
     from otel_stageio.record.recorder import Recorder
-    from otel_stageio.record.redaction import Redactor
+    from otel_stageio.record.secrets.redaction import Redactor
 
     found = settings.load()
     redactor = Redactor(found.redact, settings.environment())

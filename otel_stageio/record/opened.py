@@ -12,7 +12,7 @@ from otel_stageio.record.otel.carrier import Incoming
 from otel_stageio.record.otel.entry import Entry
 from otel_stageio.record.otel.hosts import Host
 from otel_stageio.record.recorder import Recorder
-from otel_stageio.record.redaction import Redactor
+from otel_stageio.record.secrets.redaction import Redactor
 from otel_stageio.settings import Settings
 
 

@@ -17,7 +17,7 @@ from otel_stageio.record import sending
 from otel_stageio.record.opening import instance
 from otel_stageio.record.otel import carrier, entry
 from otel_stageio.record.paths import path_text
-from otel_stageio.record.redaction import Redactor
+from otel_stageio.record.secrets.redaction import Redactor
 from otel_stageio.record.values import clean_text
 from otel_stageio.views.span import scalar
 

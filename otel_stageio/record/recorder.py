@@ -21,7 +21,7 @@ from otel_stageio.record.drift import Drift
 from otel_stageio.record.journal import StageJournal
 from otel_stageio.record.manifest_file import ManifestFile
 from otel_stageio.record.plain import PlainRecords
-from otel_stageio.record.secret_spans import without_secrets
+from otel_stageio.record.secrets.spans import without_secrets
 from otel_stageio.record.signing import Signature
 from otel_stageio.record.values import clean_text
 from otel_stageio.views import span, summary
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from otel_stageio.journal import files
     from otel_stageio.model import Resource, Scope, Span, Value
     from otel_stageio.record.places import Places
-    from otel_stageio.record.redaction import Redactor
+    from otel_stageio.record.secrets.redaction import Redactor
     from otel_stageio.views.summary import Summary
 
 _LEVELS = {names.SEVERITY_INFO: "INFO", names.SEVERITY_WARN: "WARNING", names.SEVERITY_ERROR: "ERROR"}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from otel_stageio.model import Value
     from otel_stageio.record.artifacts import JobPaths
     from otel_stageio.record.plain import Frame
-    from otel_stageio.record.redaction import Redactor
+    from otel_stageio.record.secrets.redaction import Redactor
 
 _Path: Final = type(pathlib.Path())
 #: Types of metadata, besides text, that stand on the span as they are.

@@ -31,7 +31,7 @@ from otel_stageio.record.otel.limits import SpanLimits
 from otel_stageio.record.paths import path_text
 from otel_stageio.record.provenance import GitProbe
 from otel_stageio.record.quick import QuickWay
-from otel_stageio.record.redaction import Redactor
+from otel_stageio.record.secrets.redaction import Redactor
 from otel_stageio.record.sending import Sending
 from otel_stageio.record.usage import UsageMeter
 from otel_stageio.record.values import clean_text, plain

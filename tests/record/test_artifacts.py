@@ -13,7 +13,7 @@ import pytest
 from otel_stageio import conventions as names
 from otel_stageio.record import artifacts
 from otel_stageio.record.artifacts import Described, JobPaths
-from otel_stageio.record.redaction import Redactor
+from otel_stageio.record.secrets.redaction import Redactor
 
 
 def sha256(data: bytes) -> str:

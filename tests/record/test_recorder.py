@@ -20,7 +20,7 @@ from otel_stageio.journal import files, reader
 from otel_stageio.model import Resource
 from otel_stageio.record import background, opening, recorder
 from otel_stageio.record.recorder import Recorder
-from otel_stageio.record.redaction import Redactor
+from otel_stageio.record.secrets.redaction import Redactor
 from otel_stageio.views import manifest as manifest_view
 from otel_stageio.views import state
 from otel_stageio.views.manifest import dump

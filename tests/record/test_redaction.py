@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_stageio import conventions
-from otel_stageio.record import secret_commands, secret_names
-from otel_stageio.record.redaction import MARK, PROGRAMS, Redactor
+from otel_stageio.record.secrets import commands as secret_commands
+from otel_stageio.record.secrets import names as secret_names
+from otel_stageio.record.secrets.redaction import MARK, PROGRAMS, Redactor
 
 ROOT = Path(__file__).parents[2]
 #: What must be gone wherever it stood.
@@ -717,7 +718,7 @@ def test_long_texts_are_no_trouble(redactor):
 def test_the_common_text_loads_nothing():
     """As long as nothing looks like a secret, no module of the full search is loaded."""
     code = (
-        "import sys\nfrom otel_stageio.record.redaction import Redactor\n"
+        "import sys\nfrom otel_stageio.record.secrets.redaction import Redactor\n"
         "redactor = Redactor((), {'PATH': '/bin', 'HOME': '/x'})\n"
         "redactor.text('Epoch 3: loss=0.1, wrote checkpoints/model_03.pt in 12.3 s')\n"
         "redactor.attributes({'file.path': 'data/x.wav', 'n': 3, 'a': ['--epochs', '3'], 'b': {'c': None}})\n"

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from otel_stageio import StageIO
-from otel_stageio.record.redaction import MARK, Redactor
+from otel_stageio.record.secrets.redaction import MARK, Redactor
 
 #: Ways in by the surroundings and by libraries.
 STAGE = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_stageio.record.redaction import Redactor
+from otel_stageio.record.secrets.redaction import Redactor
 
 
 @pytest.fixture(autouse=True)

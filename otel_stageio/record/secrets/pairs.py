@@ -1,6 +1,6 @@
 """Secrets in text that their name stands before: ``password=...``, ``"token": "..."``, ``--api-key ...``, headers.
 
-Found are names with one of the words of `secret_names` in them and, after them, what makes the next word their value.
+Found are names with one of the words of `names` in them and, after them, what makes the next word their value.
 Where a value ends can be in doubt; then more is hidden rather than less. All functions are pure, and take time in
 proportion to the text.
 """
@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from otel_stageio.record.secret_names import NUMBERS, OPEN, PARTS, TEXT, is_switch
+from otel_stageio.record.secrets.names import NUMBERS, OPEN, PARTS, TEXT, is_switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +144,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def redact(text: str, *, kind: Kind, hide: Hide, all_names: bool = False) -> str:
     """Replace the values that stand after secret names in `text` by what `hide` gives for them.
 
-    `kind` tells what a name says of its value; it is asked about names that have one of `secret_names.PARTS` in them,
+    `kind` tells what a name says of its value; it is asked about names that have one of `names.PARTS` in them,
     or about all names.
     """
     search, between = _compiled(_ANY_NAME if all_names else _NAMED).search, _compiled(_BETWEEN).match

@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from otel_stageio.record.secret_names import is_parameter, unquoted
+from otel_stageio.record.secrets.names import is_parameter, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from otel_stageio.model import Scope, Span
-    from otel_stageio.record.redaction import Redactor
+    from otel_stageio.record.secrets.redaction import Redactor
 
 
 def without_secrets(span: Span, redactor: Redactor) -> Span:

@@ -28,7 +28,7 @@ MARK: Final = "[REDACTED]"
 #: What nearly all tokens are, behind their prefix: longer than a word, a date or the parts of a uuid.
 _after_underscore = re.compile(r"_[0-9A-Za-z]{16}").search
 _after_hyphen = re.compile(r"-[0-9A-Za-z_-]{28}").search
-#: Programs whose short flags `secret_commands` knows.
+#: Programs whose short flags `commands` knows.
 PROGRAMS: Final = frozenset(
     {
         *("7z", "7za", "az", "bcp", "curl", "docker", "helm", "http", "https", "ipmitool", "ldapmodify", "ldapsearch"),
@@ -125,9 +125,9 @@ class Redactor:
 
     def _has_pair(self, text: str) -> bool:
         """Tell whether a secret stands after its name in the text, which in ``tokens: 512`` none does."""
-        from otel_stageio.record import secret_pairs
+        from otel_stageio.record.secrets import pairs
 
-        return secret_pairs.redact(text, kind=self._kind, hide=self._hide) is not text
+        return pairs.redact(text, kind=self._kind, hide=self._hide) is not text
 
     def address(self, address: str) -> str:
         """Return the address of a file: users and passwords are left out of it, all other secrets are marked.
@@ -136,10 +136,10 @@ class Redactor:
         """
         if "://" not in address:
             return self.text(address)
-        from otel_stageio.record import secret_addresses
+        from otel_stageio.record.secrets import addresses
 
         def change(one: str) -> str:
-            bare = secret_addresses.redact(one, self._hide, whole=True)
+            bare = addresses.redact(one, self._hide, whole=True)
             if bare != one:
                 self._count(bare.count(MARK) - one.count(MARK))
             return self.text(bare)
@@ -170,10 +170,10 @@ class Redactor:
             or any(one.rpartition("/")[2] in PROGRAMS for one in arguments)
         ):
             return [self.text(one) for one in arguments]
-        from otel_stageio.record import secret_commands
+        from otel_stageio.record.secrets import commands
 
         def change(texts: list[str]) -> list[str]:
-            made = secret_commands.redact(texts, kind=self._kind, hide=self._hide)
+            made = commands.redact(texts, kind=self._kind, hide=self._hide)
             for one, shown in zip(texts, made, strict=True):
                 if one != shown:
                     self._count(1)
@@ -184,9 +184,9 @@ class Redactor:
     def _value(self, key: str, value: Value) -> Value:
         level = self._kind(key)
         if level:
-            from otel_stageio.record import secret_pairs
+            from otel_stageio.record.secrets import pairs
 
-            if secret_pairs.is_secret(value, level, key):
+            if pairs.is_secret(value, level, key):
                 hidden = self._hide(value) if isinstance(value, str) else MARK
                 if hidden != value:
                     self._count(1)
@@ -239,7 +239,7 @@ class Redactor:
         return clean
 
     def _kind(self, name: str) -> int:
-        """What the name says of its value, as `secret_names` has it; 0 for nothing."""
+        """What the name says of its value, as `names` has it; 0 for nothing."""
         known = self._kinds.get(name)
         if known is None:
             known = self._kind_of(name)
@@ -251,15 +251,15 @@ class Redactor:
         suspect = _may_be_secret(name.lower())
         if not suspect and not self._hidden_names:
             return 0
-        from otel_stageio.record import secret_names
+        from otel_stageio.record.secrets import names
 
         bare = name.strip("-.")
         said = (bare, bare.rpartition(".")[2])
         if any(pattern.fullmatch(one) for pattern in self._open_names for one in said):
-            return secret_names.OPEN
+            return names.OPEN
         if any(pattern.fullmatch(one) for pattern in self._hidden_names for one in said):
-            return secret_names.EVERYTHING
-        return secret_names.kind(name) if suspect else secret_names.OPEN
+            return names.EVERYTHING
+        return names.kind(name) if suspect else names.OPEN
 
     def _known(self, environ: Mapping[str, str]) -> set[str]:
         """The secrets of the environment; none that a mark could be part of, or a part of a mark."""
@@ -270,9 +270,9 @@ class Redactor:
         }
         if not of_interest:
             return set()
-        from otel_stageio.record import secret_variables
+        from otel_stageio.record.secrets import variables
 
-        found = secret_variables.literals(of_interest, self._kind)
+        found = variables.literals(of_interest, self._kind)
         return {one for one in found if one not in MARK and MARK not in one and self._hide(one) == MARK}
 
     def _hide(self, secret: str) -> str:
@@ -285,9 +285,9 @@ class Redactor:
         self._hits[thread] = self._hits.get(thread, 0) + max(secrets, 1)
 
     def _redacted(self, text: str) -> str:
-        from otel_stageio.record import secret_texts
+        from otel_stageio.record.secrets import texts
 
-        asked = secret_texts.Asked(
+        asked = texts.Asked(
             literals=self._literals,
             texts=self._hidden_texts,
             all_names=bool(self._hidden_names),
@@ -295,7 +295,7 @@ class Redactor:
             hide=self._hide,
             mark=MARK,
         )
-        clean = _settled(text, lambda one: secret_texts.redact(one, asked))
+        clean = _settled(text, lambda one: texts.redact(one, asked))
         if clean == text:
             return text
         self._count(clean.count(MARK) - text.count(MARK))
@@ -326,9 +326,9 @@ def _may_be_secret(low: str) -> bool:
 def _patterns(patterns: tuple[str, ...]) -> _Patterns:
     if not patterns:
         return (), (), (), ()
-    from otel_stageio.record import secret_patterns
+    from otel_stageio.record.secrets.patterns import sorted_out
 
-    return secret_patterns.sorted_out(patterns)
+    return sorted_out(patterns)
 
 
 def _settled(given: _Given, change: Callable[[_Given], _Given]) -> _Given:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from otel_stageio.record import secret_addresses, secret_commands, secret_pairs, secret_shapes
+from otel_stageio.record.secrets import addresses, commands, pairs, shapes
 
 if TYPE_CHECKING:
     import re
@@ -35,7 +35,7 @@ class Asked:
     ) -> None:
         """Look for `literals`, longer ones first, and for the patterns of `texts`.
 
-        `kind` is what a name says of its value, as in `secret_names`, of all names where also such can be secret that
+        `kind` is what a name says of its value, as in `names`, of all names where also such can be secret that
         have no known word in them; `hide` gives what to show for a secret: the mark, or the secret itself where it is
         an exception.
         """
@@ -51,10 +51,10 @@ def redact(text: str, asked: Asked) -> str:
             text = _between(asked.mark, text, partial(_replaced, literal, asked.mark))
     for own in asked.texts:
         text = _between(asked.mark, text, partial(_matched, own, hide))
-    text = _between(asked.mark, text, lambda part: secret_shapes.redact(part, hide))
-    text = secret_addresses.redact(text, hide)
-    text = secret_commands.redact_logins(text, hide)
-    return secret_pairs.redact(text, kind=kind, hide=hide, all_names=asked.all_names)
+    text = _between(asked.mark, text, lambda part: shapes.redact(part, hide))
+    text = addresses.redact(text, hide)
+    text = commands.redact_logins(text, hide)
+    return pairs.redact(text, kind=kind, hide=hide, all_names=asked.all_names)
 
 
 def _between(mark: str, text: str, change: Callable[[str], str]) -> str:

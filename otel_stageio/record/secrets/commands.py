@@ -9,8 +9,8 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from otel_stageio.record.secret_names import OPEN, is_switch
-from otel_stageio.record.secret_pairs import is_plain
+from otel_stageio.record.secrets.names import OPEN, is_switch
+from otel_stageio.record.secrets.pairs import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

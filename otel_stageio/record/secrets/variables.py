@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from otel_stageio.record.secret_names import OPEN, unquoted
+from otel_stageio.record.secrets.names import OPEN, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
