@@ -25,7 +25,10 @@ pytest_plugins = ["tests.backends.plugin"]
 #: What of the environment a stage or OpenTelemetry would listen to.
 _PREFIXES = ("STAGEIO_", "OTEL_")
 _NAMES = frozenset(
-    {"OUTPUT_DIR", "TRACEPARENT", "TRACESTATE", "BAGGAGE", "NO_COLOR", "FORCE_COLOR", "PYTHONPATH", "PYTHONWARNINGS"},
+    {
+        *("OUTPUT_DIR", "TRACEPARENT", "TRACESTATE", "BAGGAGE", "NO_COLOR", "FORCE_COLOR"),
+        *("PYTHONPATH", "PYTHONWARNINGS", "PYTHONUNBUFFERED"),
+    }
 )
 
 #: Signals that a stage or a test may handle. (SIGALRM belongs to pytest-timeout.)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import traceback
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from otel_stageio.job import registry
@@ -50,6 +53,23 @@ def _answer(start: int, out: int, work: Callable[[], object]) -> None:
         with open(out, "w", encoding="utf-8") as file:
             file.write(answer)
         os._exit(0)
+
+
+_FORKS = """
+import os, threading, time, warnings
+os.register_at_fork(after_in_parent=threading.Thread(target=time.sleep, args=(1,), daemon=True).start)
+warnings.simplefilter("always")
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+"""
+
+
+@cache
+def forks_are_counted_too_late() -> bool:
+    """Whether this Python warns of a fork because of threads that begin after it: gh-137109, mended in 3.13.10."""
+    made = subprocess.run([sys.executable, "-c", _FORKS], stderr=subprocess.PIPE, text=True, check=False)
+    return "multi-threaded" in made.stderr
 
 
 def in_new_process(work: Callable[[], object]) -> Any:

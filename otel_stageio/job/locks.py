@@ -34,8 +34,11 @@ _TAKEN = frozenset({errno.EAGAIN, errno.EACCES})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 
 _OWNER_BYTES = 65536
-#: How often and long to look again who holds a lock, in seconds.
-_LOOKS = 20
+#: What an owner says who only writes the end of a dead attempt.
+ENDING = "ending"
+#: Seconds to wait for somebody who has just come or is about to go, and for the end of a dead attempt.
+_MOMENT = 0.1
+_END = 30.0
 _PAUSE = 0.005
 #: Seconds between two tries for the job's lock: at least, and at most so much more.
 _POLL = 0.001
@@ -93,17 +96,16 @@ class StageLock:
     def acquire(path: str, owner: Mapping[str, Any]) -> StageLock | Held:
         """Take the lock file `path` and write `owner` into it, as JSON; Held where it is held.
 
-        Waits a moment only where a holder does not say who he is, and so has just come or is about to go. Raises
-        OSError where the file cannot be opened.
+        Waits only where a holder does not say who he is, and so has just come or is about to go, or writes the end of a
+        dead attempt. Raises OSError where the file cannot be opened.
         """
         fd = _open(path)
         wrote = json.dumps(dict(owner)).encode()
         try:
             taken, former = _take(fd), _owner(fd)
-            looks = 0
-            while taken is False and former is None and looks < _LOOKS:  # it is being taken, or given back
+            since = time.monotonic()
+            while taken is False and time.monotonic() < since + _patience(former):
                 time.sleep(_PAUSE)
-                looks += 1
                 taken, former = _take(fd), _owner(fd)
             if taken is False:
                 _close(fd)
@@ -253,6 +255,12 @@ def _give_back(fd: int) -> None:
 def _close(fd: int) -> None:
     _ours.discard(fd)
     os.close(fd)
+
+
+def _patience(holder: dict[str, Any] | None) -> float:
+    if holder is None:  # it is being taken, or given back
+        return _MOMENT
+    return _END if ENDING in holder else 0.0
 
 
 def _owner(fd: int) -> dict[str, Any] | None:

@@ -47,7 +47,7 @@ def write_ends(stage: StageLayout, *, killed: tuple[int, str] | None = None) -> 
         return []
     links.avoid(stage.job.root, stage.folder, stage.inner)
     last_sign = _last_sign(stage)
-    lock = locks.StageLock.acquire(str(stage.lock), {"pid": os.getpid(), "host": host.name()})
+    lock = locks.StageLock.acquire(str(stage.lock), {"pid": os.getpid(), "host": host.name(), locks.ENDING: True})
     if isinstance(lock, locks.Held):
         return []
     try:

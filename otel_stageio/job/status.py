@@ -79,10 +79,10 @@ def standing(known: Summary, lock: str, *, newest: bool = True) -> Standing:
         # Of this host it is dead: the newer one found the lock free, where there are locks.
         return Standing(names.ABANDONED if here and locks.held(lock) is not None else names.LOST)
     held = locks.held(lock) if here else None
-    if held:
+    if held and locks.ENDING not in (locks.read_owner(lock) or ()):
         return Standing(names.RUNNING)
     same_boot = not here or known.boot_id == host.boot_id()
-    if held is False and same_boot:
+    if held is not None and same_boot:
         return Standing(names.ABANDONED)
     silent = silence(lock)
     trusted = HEARTBEAT_TRUSTED if here else HEARTBEAT_TRUSTED_ELSEWHERE

@@ -283,7 +283,7 @@ def test_window_size(terminal: Terminal) -> None:
     """A command that looks at its window's size when it hears of a change sees the new one."""
     Path("winch.py").write_text(
         "import os, signal, time\n"
-        "signal.signal(signal.SIGWINCH, lambda *_: print('now', *os.get_terminal_size(1), flush=True))\n"
+        "signal.signal(signal.SIGWINCH, lambda *_: os.write(1, b'now %d %d\\n' % os.get_terminal_size(1)))\n"
         "print('ready', flush=True)\n"
         "for _ in range(100): time.sleep(0.1)\n"
     )

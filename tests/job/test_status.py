@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 
 import pytest
 
 from otel_stageio import StageIO
-from otel_stageio.job import host, locks, status
+from otel_stageio.job import host, locks, recovery, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.views.summary import Summary
 from tests.processes import in_processes
@@ -70,6 +71,30 @@ def test_dead(stage):
     assert status.alive(former, str(stage.lock), newest=False).status == "abandoned"
     assert status.newest(stage).status == "running"
     io.finalize()
+
+
+def test_dead_while_somebody_writes_its_end(stage, monkeypatch):
+    """Who holds the lock to write the end of a dead attempt does not make it run; the next attempt waits for that."""
+    die(stage)
+    writing, go_on = threading.Event(), threading.Event()
+    last_look = recovery._Attempt.end
+
+    def slowly(*args: object, **kwargs: object) -> None:
+        writing.set()
+        go_on.wait(10)
+        last_look(*args, **kwargs)
+
+    monkeypatch.setattr(recovery._Attempt, "end", slowly)
+    found: list[list[int]] = []
+    ending = threading.Thread(target=lambda: found.append(recovery.write_ends(stage)))
+    ending.start()
+    assert writing.wait(10)
+    assert locks.held(str(stage.lock))
+    assert status.newest(stage).status == "abandoned"
+    threading.Timer(0.3, go_on.set).start()
+    with opened(stage) as io:
+        ending.join()
+        assert (io.manifest["attempt"], found) == (2, [[1]])
 
 
 def test_newest_that_left_a_start(stage):

@@ -180,7 +180,7 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """The program, in a process of its own."""
     kept: dict[str, Any] = {name: of for name, of in os.environ.items() if not name.startswith("GRPC_")}
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM, *arguments],
         capture_output=True,
         text=True,
         check=False,
