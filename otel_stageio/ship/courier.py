@@ -16,7 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio.errors import guard
-from otel_stageio.ship import backlog, markers, ways
+from otel_stageio.job.layout import MEMBERS
+from otel_stageio.ship import backlog, cursor, markers, ways
 from otel_stageio.ship.folders import Folder
 from otel_stageio.ship.lines import Line
 from otel_stageio.ship.push import DISK, Pushed, intend, push_folder
@@ -149,10 +150,19 @@ class Courier:
         if known is not None:
             known.ended, known.shown = time.monotonic(), True
             known.source = partial(of_attempt, folder)
+            with contextlib.suppress(OSError):  # there are none
+                self._follow_members(known)
         self._hurry = _LOADS_EARLY
         self._wake()
         if _LOADS_EARLY:
             self._wait_for_exporters()
+
+    def _follow_members(self, of: Folder) -> None:
+        """Deliver what further processes of the attempt did not: many a worker is ended without a word."""
+        for name in os.listdir(os.path.join(of.path, MEMBERS)):
+            path = os.path.join(of.path, MEMBERS, name)
+            if path not in self._folders and not cursor.load(path).keys().isdisjoint(self._to.values()):
+                self._folders[path] = Folder(of.job, path, partial(of_attempt, path, live=True), ended=True)
 
     def _wait_for_exporters(self) -> None:
         """Wait, once in a process, for the exporters to be loaded, or for it to be plain that nobody answers."""

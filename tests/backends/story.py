@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from opentelemetry import trace
@@ -81,7 +82,9 @@ def large(job: str) -> None:
 def clips(job: str) -> None:
     """An item that a forked child and a program started with its environment take part in, and one that fails."""
     with StageIO("clip", job, item="ep 音", stage_number=5) as io, io.step("cut"):
-        child = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while something is being sent
+            child = os.fork()
         if not child:
             part(io, "forked")
             os._exit(0)

@@ -48,6 +48,18 @@ io.finalize()
 """
 
 
+#: Has a member that ends without a word, as workers of a pool do.
+WITH_MEMBER = """
+import os, subprocess, sys
+from otel_stageio import StageIO
+if sys.argv[1:] == ["member"]:
+    StageIO("asr", "out").get_stage_logger().info("of a member")
+    os.kill(os.getpid(), 9)
+with StageIO("asr", "out") as io:
+    subprocess.run([sys.executable, __file__, "member"], env={**os.environ, **io.environ(), **SET})
+"""
+
+
 @pytest.fixture
 def server() -> Iterator[Answers]:
     """A backend to answer."""
@@ -137,6 +149,26 @@ def test_nobody_listens(run_script: RunScript, tmp_path: Path) -> None:
     what = f"{waiting} records wait for {gone.url} ({why}): `stageio push {tmp_path / 'out'}` sends what waits"
     assert done.stderr == f"otel-stageio: {what}\n"
     assert json.loads((tmp_path / "out" / "01_asr" / "manifest.json").read_bytes())["status"] == "success"
+
+
+def test_what_a_killed_member_left_is_delivered(run_script: RunScript, tmp_path: Path, server: Answers) -> None:
+    """The stage delivers it at its end, without a next stage or a push."""
+    done = run_script(f"SET = {{}}\n{WITH_MEMBER}", env=to(server))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.glob("out/01_asr/.stageio/001/members/*/logs.jsonl"))
+    assert arrived(server) == on_disk(tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", ["auto", "file"])
+def test_what_a_killed_member_left_is_told(run_script: RunScript, tmp_path: Path, mode: str) -> None:
+    """Where nobody takes it, the line counts it among what waits, unless that member was to stay offline."""
+    with backend() as gone:
+        pass
+    done = run_script(f"SET = {{'STAGEIO_MODE': {mode!r}}}\n{WITH_MEMBER}", env=to(gone))
+    lines = [path.read_bytes().splitlines() for path in tmp_path.glob("out/01_asr/.stageio/001/members/*/*.jsonl")]
+    waiting = len(on_disk(tmp_path / "out")) - (sum(map(len, lines)) if mode == "file" else 0)
+    assert lines
+    assert f" {waiting} records wait for {gone.url}" in done.stderr
 
 
 def test_what_is_not_to_be_sent_does_not_wait(run_script: RunScript, tmp_path: Path) -> None:
