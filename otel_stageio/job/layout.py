@@ -27,6 +27,7 @@ EVENTS = "events.jsonl"
 LOG_RECORDS = "logs.jsonl"
 TRACES = "traces.jsonl"
 METRICS = "metrics.jsonl"
+SETTLED = "settled"
 
 #: Runs and attempts are counted with as many digits at least.
 _COUNT_DIGITS = 3

@@ -5,17 +5,25 @@ A spawned worker, a rank of a distributed training: what it says belongs to the 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.job import host, locks, status
-from otel_stageio.job.layout import EVENTS, StageLayout, placed
+from otel_stageio.job import attempts, host, locks, status
+from otel_stageio.job.layout import EVENTS, LOG_RECORDS, SETTLED, StageLayout, placed
 from otel_stageio.journal import files, reader
 from otel_stageio.model import LogRecord
+from otel_stageio.views import manifest
 
 if TYPE_CHECKING:
     from otel_stageio.job.layout import JobLayout
+
+#: How long a member waits for the owner, who writes the manifest at the end, and how often it looks, in seconds.
+_PATIENCE: Final = 5.0
+_PAUSE: Final = 0.02
 
 
 class Attempt(NamedTuple):
@@ -81,3 +89,55 @@ def holder(stage: StageLayout) -> int:
         return 0
     pid = owner.get("pid")
     return pid if isinstance(pid, int) else 0
+
+
+def settle(stage: StageLayout, number: int, member: str) -> None:
+    """Bring manifest.json up to date with what a member recorded, where the attempt ended before it did.
+
+    While the attempt goes on nothing happens: its owner reads what members recorded after it has put the end on record,
+    and holds the lock until it has written the manifest. Nor does anything where another member that came later has
+    done it, or where the manifest is not that attempt's. Raises OSError.
+    """
+    until = time.monotonic() + _PATIENCE
+    while (known := status.read_summary(stage, number)) is not None and known.status != names.RUNNING:
+        about = {"pid": os.getpid(), "host": host.name(), locks.ENDING: True}
+        lock = locks.StageLock.acquire(str(stage.lock), about)
+        if isinstance(lock, locks.StageLock):
+            try:
+                _fold_again(stage, number, member)
+            finally:
+                lock.release()
+            return
+        if time.monotonic() > until or max(stage.attempts()) > number:
+            return
+        time.sleep(_PAUSE)
+
+
+def _fold_again(stage: StageLayout, number: int, member: str) -> None:
+    # All by the file system's clock. The lock was just written to: who recorded before that is in the fold.
+    began = os.stat(stage.lock).st_mtime_ns
+    settled = str(stage.attempt_dir(number) / SETTLED)
+    with contextlib.suppress(OSError, ValueError):
+        if int(files.small(settled)) > _last_record(str(stage.members_dir(number) / member)):
+            return
+    if not os.path.exists(stage.manifest) or max(stage.attempts()) > number:
+        return
+    state = attempts.state(stage, number)
+    degraded = [each for each in _degraded(stage) if each not in state.degraded]
+    files.replace(str(stage.manifest), manifest.dump(manifest.manifest(state, degraded=degraded)))
+    files.replace(settled, str(began).encode())
+
+
+def _degraded(stage: StageLayout) -> list[str]:
+    """What the disk refused of the owner's records: only the manifest that he wrote tells of it."""
+    with open(stage.manifest, "rb", opener=files.regular) as file, contextlib.suppress(ValueError, RecursionError):
+        document = json.loads(file.read())
+        found = document.get("degraded") if isinstance(document, dict) else None
+        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    return []
+
+
+def _last_record(folder: str) -> int:
+    return max(
+        os.stat(path).st_mtime_ns for name in (EVENTS, LOG_RECORDS) if os.path.exists(path := f"{folder}/{name}")
+    )

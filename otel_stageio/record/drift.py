@@ -46,6 +46,12 @@ class Drift:
         """Whether the journal may hold what this process does not know of, or in another order."""
         return self.stale or (self._at_fork is not None and self._size() != self._at_fork + self.written)
 
+    def reading(self) -> None:
+        """The journal is about to be read again: from what it holds by now on, all goes on as before."""
+        self.stale = False
+        if self._at_fork is not None:
+            self._at_fork, self.written = self._size(), 0
+
     def _size(self) -> int:
         return sum(map(_size, self._paths))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import StatusError, quoted
-from otel_stageio.job import recovery, registry
+from otel_stageio.job import members, recovery, registry
 from otel_stageio.job.layout import placed
 from otel_stageio.record import ending, exceptions, exits
 from otel_stageio.record.commands import StageCommands
@@ -164,6 +164,10 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
                 f"member {self._opened.member} ended as failed: {about.get(names.REASON, 'no reason')!s}"
             )
         self._recorder.sync()
+        opened = self._opened
+        if opened.job is not None:
+            with self._troubled("cannot bring the manifest of the stage up to date"):
+                members.settle(opened.layout._replace(job=opened.job), opened.attempt, opened.member)
         self._let_go()
 
     def _wind_up(self, *, waits: bool) -> None:

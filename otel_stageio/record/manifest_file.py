@@ -39,6 +39,8 @@ class ManifestFile:
         recorder = self._recorder
         if recorder.places and recorder.owned:
             with exits.undisturbed(), self._lock, guard(partial(recorder.trouble, "cannot write the manifest")):
+                if recorder.finished:  # a member that saw no end yet leaves what it recorded to us
+                    recorder.settle()
                 recorder.places.write_manifest(self.dump, sync=sync)
 
     def remove(self) -> None:

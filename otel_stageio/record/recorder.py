@@ -73,7 +73,7 @@ class Recorder(PlainRecords):
         self.degraded: list[str] = []
         self.manifest = ManifestFile(self)
         #: Called after a record that the manifest shows; the background thread waits for it.
-        self.on_change: Callable[[], None] = _nothing
+        self.on_change: Callable[[], None] = lambda: None
         self.owner = os.getpid()
         self._journal = StageJournal(places, resource, self._refuse, redactor) if places else None
         self._report = report
@@ -238,7 +238,7 @@ class Recorder(PlainRecords):
         with exits.undisturbed(), self.lock:
             if self.finished or not self.owned:
                 return False
-            self._settle_fold()
+            self.settle()
             attributes = self._clean(attributes)
             failed = attributes[names.STATUS] == names.FAILED
             severity = names.SEVERITY_ERROR if failed else names.SEVERITY_INFO
@@ -282,12 +282,13 @@ class Recorder(PlainRecords):
         finally:
             self.lock.release()
 
-    def _settle_fold(self) -> None:
+    def settle(self) -> None:
         """Fold the journal anew where it may hold more than this process knows of, or in another order."""
         places = self.places
         if self._reread is None or self._refused or places is None or not (self._drift.happened() or places.shared()):
             return
-        with guard(partial(self.trouble, "cannot read the journal again")):
+        with self.lock, guard(partial(self.trouble, "cannot read the journal again")):
+            self._drift.reading()
             found = self._reread()
             self.state = found if found.started is not None else self.state
 
@@ -333,8 +334,8 @@ class Recorder(PlainRecords):
 
     def close(self) -> None:
         """Give the descriptors back; a later record opens its file for itself."""
-        if self._journal:
-            with self.lock:
+        with self.lock:
+            if self._journal:
                 self._journal.close()
 
     def forked(self) -> None:
@@ -343,8 +344,4 @@ class Recorder(PlainRecords):
         self.manifest.forked()
         self._depth = 0
         self._signature.forked()
-        self.on_change = _nothing
-
-
-def _nothing() -> None:
-    """Stand for a background thread that there is not."""
+        self.on_change = lambda: None

@@ -355,10 +355,10 @@ def test_what_a_command_says_on_ctrl_z(terminal: Terminal) -> None:
     Path("tstp.py").write_text(
         "import os, signal, time\n"
         "def stop(*_):\n"
-        "    print('put away', flush=True)\n"
+        "    os.write(1, b'put away\\n')\n"
         "    os.kill(os.getpid(), signal.SIGSTOP)\n"
-        "    print('back', flush=True)\n"
-        "    signal.signal(signal.SIGTSTP, lambda *_: print('not now', flush=True))\n"
+        "    os.write(1, b'back\\n')\n"
+        "    signal.signal(signal.SIGTSTP, lambda *_: os.write(1, b'not now\\n'))\n"
         "signal.signal(signal.SIGTSTP, stop)\n"
         "print('ready', flush=True)\n"
         "time.sleep(60)\n"

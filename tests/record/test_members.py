@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from otel_stageio import StageIO, StageRunningError, open_job
+from otel_stageio.job.members import settle
 from otel_stageio.journal import reader
 from otel_stageio.record import membership
 from tests.conftest import clean_environment
@@ -267,6 +268,59 @@ def test_a_member_that_outlives_the_stage(end, out, tmp_path):
         "success" if end == "finalize" else "abandoned",
         "success",
     ]
+
+
+LATE = """
+import os, sys, time
+from otel_stageio import StageIO
+io = StageIO("06_asr", sys.argv[1])
+name = sys.argv[2]
+open(f"{sys.argv[1]}.{name}", "w").close()
+while not os.path.exists(sys.argv[1] + ".go"):
+    time.sleep(0.001)
+io.get_output_path(name).write_text(name)
+io.track_output(io.get_output_path(name), "shard")
+io.finalize()
+"""
+
+
+def test_members_that_end_after_the_stage(out):
+    """What ranks track when the first one has ended is in manifest.json, whoever of them is last."""
+    with StageIO("06_asr", out) as io:
+        io._recorder.trouble("of the disk")
+        names = [f"shard{n}" for n in range(6)]
+        started = [start(LATE, out, name, **io.environ()) for name in names]
+        while not all(Path(f"{out}.{name}").exists() for name in names):
+            time.sleep(0.01)
+    assert len(members(out)) == len(names)
+    Path(f"{out}.go").touch()
+    assert [process.wait(60) for process in started] == [0] * len(names)
+    document = manifest(out)
+    assert sorted(entry["path"] for entry in document["outputs"]) == [f"06_asr/{name}" for name in names]
+    assert document["degraded"] == ["of the disk"]
+    assert {**open_job(out).manifest("asr"), "degraded": ["of the disk"]} == document
+
+
+def test_a_manifest_is_made_again_once(out):
+    """A member whose records are in the manifest already leaves it as it is, and so does one of an earlier attempt."""
+    io = StageIO("06_asr", out)
+    done = start(
+        LATE.replace('while not os.path.exists(sys.argv[1] + ".go"):', "while False:"), out, "x", **io.environ()
+    )
+    assert done.wait(60) == 0
+    io.finalize()
+    stage, path = io._opened.layout, out / "06_asr/manifest.json"
+    (member,) = members(out)
+    made = []
+    for _ in range(2):
+        path.write_text("{}")
+        settle(stage, 1, member)
+        made.append(path.read_text() != "{}")
+    StageIO("06_asr", out).finalize()
+    newest = path.read_bytes()
+    (out / "06_asr/.stageio/001/settled").unlink()
+    settle(stage, 1, member)
+    assert (made, path.read_bytes()) == ([True, False], newest)
 
 
 def test_a_copy_in_this_process_is_the_stage(out):

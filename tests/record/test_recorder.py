@@ -400,7 +400,7 @@ def test_children_are_read_once_and_only_if_they_spoke(io, monkeypatch):
         os.waitpid(child, 0)
         io.add_warning("parent")
         if not speak:
-            io._recorder._settle_fold()
+            io._recorder.settle()
             assert readings == []
     io.finalize()
     assert readings == [1]
