@@ -51,7 +51,8 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
     _folder: str
     #: Whether manifest.json is written at the end: finalize's ``save_manifest``.
     _saves: bool
-    #: Whether a member has ended its part.
+    #: The process that takes part as a member, and whether it has ended its part.
+    _attached = 0
     _parted = False
 
     def finalize(self, status: str = "success", save_manifest: bool = True, **extra: Any) -> None:
@@ -80,7 +81,7 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
         """End the stage as failed, where it is open, without waiting for anything; something else than it ends it."""
         with self._troubled("cannot end the stage"):
             if self._opened.member:  # whatever it did is on record, and the end is somebody else's
-                self._let_go()
+                self._leave()
             elif not self._recorder.finished:
                 self._finish(names.FAILED, reason=reason, error_type=error_type)
 
@@ -134,7 +135,7 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
         about = ending.attributes(
             status, reason=reason, raised=raised, error_type=error_type, extra=extra or {}, state=recorder.state
         )
-        if self._opened.member:
+        if self._attached == os.getpid():
             self._part(about)
             return
         if recorder.owned and not recorder.finished:
@@ -163,6 +164,10 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
             self._recorder.warn(
                 f"member {self._opened.member} ended as failed: {about.get(names.REASON, 'no reason')!s}"
             )
+        self._leave()
+
+    def _leave(self) -> None:
+        """Let go as a member: what it recorded is to be in the manifest, also where the attempt has ended already."""
         self._recorder.sync()
         opened = self._opened
         if opened.job is not None:
@@ -279,7 +284,7 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
         ``sys.exit(0)`` is success, any other exit failed with its code. A child by fork that leaves the block ends
         nothing, and nothing of it is on record: the block is its parent's.
         """
-        if not self._recorder.owned:
+        if not self._recorder.owned and self._attached != os.getpid():
             return
         ended = self._recorder.finished
         if raised is None or ending.is_fine(raised):

@@ -228,6 +228,7 @@ class StageIO(StageLifecycle):
         opened = self._opened
         _by_folder[self._attempt_folder()] = self
         if opened.member:
+            self._attached = os.getpid()
             self._sending.begin()
         elif opened.job is not None:
             self._recorder.write_line(ending.header(opened))

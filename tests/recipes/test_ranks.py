@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def test_ranks(launch, tmp_path):
     assert sorted(message for message in logged if message.startswith("Rank")) == [
         f"Rank {rank} of {WORLD}" for rank in range(WORLD)
     ]
-    outputs = job.manifest("train")["outputs"]
+    outputs = json.loads((tmp_path / "out/04_train/manifest.json").read_bytes())["outputs"]
     assert sorted((one["path"], one["rank"]) for one in outputs) == [
         (f"04_train/shard-{rank}.json", rank) for rank in range(WORLD)
     ]

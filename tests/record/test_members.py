@@ -280,16 +280,21 @@ while not os.path.exists(sys.argv[1] + ".go"):
     time.sleep(0.001)
 io.get_output_path(name).write_text(name)
 io.track_output(io.get_output_path(name), "shard")
-io.finalize()
+if sys.argv[3] == "finalize":
+    io.finalize()
+elif sys.argv[3] == "with":
+    with io:
+        pass
 """
 
 
 def test_members_that_end_after_the_stage(out):
-    """What ranks track when the first one has ended is in manifest.json, whoever of them is last."""
+    """What ranks track when the first one has ended is in manifest.json, whoever is last and however it ends."""
     with StageIO("06_asr", out) as io:
         io._recorder.trouble("of the disk")
         names = [f"shard{n}" for n in range(6)]
-        started = [start(LATE, out, name, **io.environ()) for name in names]
+        ends = ("finalize", "with", "") * 2
+        started = [start(LATE, out, name, end, **io.environ()) for name, end in zip(names, ends, strict=True)]
         while not all(Path(f"{out}.{name}").exists() for name in names):
             time.sleep(0.01)
     assert len(members(out)) == len(names)
@@ -301,12 +306,42 @@ def test_members_that_end_after_the_stage(out):
     assert {**open_job(out).manifest("asr"), "degraded": ["of the disk"]} == document
 
 
+def test_a_member_leaves_a_with_block(out):
+    """Its part has an end with a status of its own; an exception is an error of the stage, and goes on."""
+    source = """
+import sys
+from otel_stageio import StageIO
+with StageIO("06_asr", sys.argv[1]) as io:
+    child = __import__("os").fork()
+    if child == 0:
+        io.finalize("failed")
+        sys.exit(4)
+    __import__("os").waitpid(child, 0)
+    if sys.argv[2] == "raise":
+        raise ValueError("rank 1 broke")
+"""
+    with StageIO("06_asr", out) as io:
+        assert start(source, out, "pass", **io.environ()).wait(60) == 0
+        assert start(source, out, "raise", **io.environ()).wait(60) == 1
+    ends = {
+        folder.name: [
+            record.attributes["stageio.status"]
+            for record in reader.log_records(str(folder / "events.jsonl"))
+            if record.event_name == "stageio.member.finished"
+        ]
+        for folder in (out / "06_asr/.stageio/001/members").iterdir()
+    }
+    assert sorted(ends.values()) == [["failed"], ["success"]]
+    document = manifest(out)
+    assert [entry["message"] for entry in document["errors"]] == ["ValueError: rank 1 broke"]
+    assert document["status"] == "success"
+
+
 def test_a_manifest_is_made_again_once(out):
     """A member whose records are in the manifest already leaves it as it is, and so does one of an earlier attempt."""
     io = StageIO("06_asr", out)
-    done = start(
-        LATE.replace('while not os.path.exists(sys.argv[1] + ".go"):', "while False:"), out, "x", **io.environ()
-    )
+    at_once = LATE.replace('while not os.path.exists(sys.argv[1] + ".go"):', "while False:")
+    done = start(at_once, out, "x", "finalize", **io.environ())
     assert done.wait(60) == 0
     io.finalize()
     stage, path = io._opened.layout, out / "06_asr/manifest.json"
