@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _FAILED: Final = frozenset({names.FAILED, names.ABANDONED, names.LOST})
 _ORDER: Final = (names.SUCCESS, names.SKIPPED, names.FAILED, names.ABANDONED, names.LOST, names.RUNNING)
 _started = attrgetter("started", "item")
+_came_to = attrgetter("attempt", "run", "started", "ended", "contradicted", "status")
 
 
 class _Run:
@@ -78,7 +79,10 @@ class Tally:
 
     def set(self, item: str, summary: Summary | None) -> None:
         """Say what the newest attempt of an item is; None where there is none."""
-        before = self._known.pop(item, None)
+        before = self._known.get(item)
+        if before is not None and summary is not None and before.ended and _came_to(before) == _came_to(summary):
+            return  # who ended it hears of it once more
+        self._known.pop(item, None)
         self._running.pop(item, None)
         self._failed.pop(item, None)
         if before is not None and before.ended:
