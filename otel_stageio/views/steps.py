@@ -34,6 +34,8 @@ class Steps:
             attributes = under(of, names.STEP_ATTRIBUTE)
             if attributes:
                 entry["attributes"] = attributes
+            if names.MEMBER in of:
+                entry["member"] = of[names.MEMBER]
             self._known[record.span_id] = entry
         elif record.span_id in self._known:
             ended = {"status": of.get(names.STATUS), "duration_seconds": of.get(names.STEP_DURATION)}

@@ -99,7 +99,8 @@ def test_a_module_level_stage(way, out, run_script):
     assert len({row["trace_id"] for row in rows}) == 1
     assert bool(members(out)) == (way != "fork")
     if way != "fork":
-        assert {entry["member"] for entry in document["outputs"]} <= set(members(out))
+        for entries in (document["outputs"], document["steps"]):
+            assert {entry["member"] for entry in entries} <= set(members(out))
     assert not (out / "06_asr/.stageio/002").exists()
 
 
