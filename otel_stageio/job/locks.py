@@ -17,10 +17,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from otel_stageio.job import host
 from otel_stageio.journal import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Literal
 
 _OFD_GETLK: int | None = getattr(fcntl, "F_OFD_GETLK", None)
 _OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
@@ -73,16 +75,25 @@ class StageLock:
     All methods may be called from any thread, and do nothing in a forked child.
     """
 
-    __slots__ = ("_fd", "_pid", "_using", "_wrote", "former", "silent", "works")
+    __slots__ = ("_fd", "_own", "_pid", "_using", "_wrote", "former", "silent", "works")
 
     def __init__(
-        self, fd: int, *, works: bool, wrote: bytes, former: dict[str, Any] | None = None, silent: float = 0.0
+        self,
+        fd: int,
+        *,
+        works: bool,
+        wrote: bytes,
+        former: dict[str, Any] | None = None,
+        silent: float = 0.0,
+        own: StageLock | None = None,
     ) -> None:
         """Take over the descriptor `fd`; `wrote` is what the owner says of itself.
 
         `works` is False where the file is not locked: the file system has no locks, or somebody else holds it.
         `former` is what an owner said who did not release it, `silent` how many seconds ago it was last touched by one.
+        `own` is a lock that goes with it, see `beside`.
         """
+        self._own = own
         self.works = works
         self.former = former
         self.silent = silent
@@ -122,12 +133,20 @@ class StageLock:
         return StageLock(fd, works=taken is True, wrote=wrote, former=former, silent=silent)
 
     @staticmethod
-    def beside(path: str, owner: Mapping[str, Any]) -> StageLock:
+    def beside(path: str, owner: Mapping[str, Any]) -> StageLock | Held:
         """Show signs of life in a lock file that another host holds, and hold it from the first one after that ended.
 
-        Raises OSError where the file cannot be opened.
+        Until then nothing there tells the processes of this host that the owner lives: this does a lock on a file of
+        the host's own. Held where that one is held. Raises OSError where a file cannot be opened.
         """
-        return StageLock(_open(path), works=False, wrote=json.dumps(dict(owner)).encode())
+        own = StageLock.acquire(of_host(path), owner)
+        if isinstance(own, Held):
+            return own
+        try:
+            return StageLock(_open(path), works=False, wrote=json.dumps(dict(owner)).encode(), own=own)
+        except BaseException:
+            own.release()
+            raise
 
     def touch(self) -> None:
         """Show a sign of life: set the lock file's times to now. Raises OSError."""
@@ -153,6 +172,8 @@ class StageLock:
                 if self.works or os.pread(fd, _OWNER_BYTES, 0) == self._wrote:
                     files.write_lock(fd, b"")
             _give_back(fd)
+            if self._own is not None:
+                self._own.release()
 
 
 def held(path: str) -> bool | None:
@@ -175,6 +196,26 @@ def held(path: str) -> bool | None:
     finally:
         os.close(fd)
     return int.from_bytes(answer[:_TYPE_BYTES], sys.byteorder) != fcntl.F_UNLCK
+
+
+def of_host(path: str) -> str:
+    """The lock file of an attempt of this host that began beside another host's, which held the lock file `path`."""
+    return f"{path}.{host.name()}"
+
+
+def held_here(path: str) -> Held | Literal[False] | None:
+    """Who of this host has the stage with the lock file `path`: its holder, or who runs beside another host's.
+
+    False where nobody has, or only to write the end of a dead attempt; None where that cannot be known. Asks as `held`
+    does.
+    """
+    found = held(path)
+    if found is None:
+        return None
+    owner = (read_owner(path) if found else None) or {}
+    if found and ENDING not in owner and owner.get("host", host.name()) == host.name():
+        return Held(owner)
+    return Held(read_owner(of_host(path))) if held(of_host(path)) else False
 
 
 def read_owner(path: str) -> dict[str, Any] | None:

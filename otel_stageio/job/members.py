@@ -83,9 +83,9 @@ def at(job: JobLayout, folder: str) -> Attempt | None:
 
 def holder(stage: StageLayout) -> int:
     """The process of this host that has the stage open; 0 where none has."""
-    path = str(stage.lock)
-    owner = locks.read_owner(path) if locks.held(path) else None
-    if owner is None or owner.get("host") != host.name():
+    held = locks.held_here(str(stage.lock))
+    owner = (held.owner if held else None) or {}
+    if owner.get("host") != host.name():
         return 0
     pid = owner.get("pid")
     return pid if isinstance(pid, int) else 0

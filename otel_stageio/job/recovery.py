@@ -83,10 +83,13 @@ def _is_dead(stage: StageLayout, number: int, *, newest: bool, locked: bool, pid
     summary = status.read_summary(stage, number)
     if summary is None or summary.host != host.name():
         return False
+    held = locks.held_here(str(stage.lock))
+    if held and status.is_holder(summary, held):
+        return False  # also where it began beside another host's, and has not taken the lock yet
     if pid is not None and (summary.pid, summary.boot_id, summary.status) != (pid, host.boot_id(), names.RUNNING):
         return False
     if summary.status != names.RUNNING:
-        return not _Attempt(stage, number).has_span() and (locked or not newest or locks.held(str(stage.lock)) is False)
+        return not _Attempt(stage, number).has_span() and (locked or not newest or held is False)
     if locked:
         return not newest or summary.boot_id == host.boot_id()
     return status.alive(summary, str(stage.lock), newest=newest).status == names.ABANDONED

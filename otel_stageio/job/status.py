@@ -11,6 +11,7 @@ from otel_stageio.job import host, locks
 from otel_stageio.job.layout import EVENTS
 from otel_stageio.journal import files, reader
 from otel_stageio.views import summary
+from otel_stageio.views.moments import rfc3339
 
 if TYPE_CHECKING:
     from otel_stageio.job.layout import StageLayout
@@ -75,11 +76,12 @@ def standing(known: Summary, lock: str, *, newest: bool = True) -> Standing:
     if known.status != names.RUNNING:
         return Standing(known.status)
     here = known.host == host.name()
+    held = locks.held_here(lock) if here else None
     if not newest:
-        # Of this host it is dead: the newer one found the lock free, where there are locks.
-        return Standing(names.ABANDONED if here and locks.held(lock) is not None else names.LOST)
-    held = locks.held(lock) if here else None
-    if held and locks.ENDING not in (locks.read_owner(lock) or ()):
+        # Of this host it is dead, unless the newer one is another host's, and began beside it: where there are locks.
+        dead = held is not None and not (held and is_holder(known, held))
+        return Standing(names.ABANDONED if dead else names.RUNNING if held else names.LOST)
+    if held:
         return Standing(names.RUNNING)
     same_boot = not here or known.boot_id == host.boot_id()
     if held is not None and same_boot:
@@ -88,6 +90,12 @@ def standing(known: Summary, lock: str, *, newest: bool = True) -> Standing:
     trusted = HEARTBEAT_TRUSTED if here else HEARTBEAT_TRUSTED_ELSEWHERE
     runs = held is None and same_boot and silent is not None and silent <= trusted
     return Standing(names.RUNNING if runs else names.LOST, silent)
+
+
+def is_holder(known: Summary, held: locks.Held) -> bool:
+    """Whether the attempt is that of the holder, and not one that the same process, or its id, had before."""
+    owner = held.owner or {}
+    return owner.get("pid") == known.pid and str(owner.get("since", "")) <= rfc3339(known.started)
 
 
 def silence(lock: str) -> float | None:

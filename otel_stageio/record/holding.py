@@ -22,16 +22,23 @@ def hold(stage: StageLayout) -> tuple[locks.StageLock, list[str]]:
         "boot_id": host.boot_id(),
         "since": rfc3339(time.time_ns()),
     }
-    lock = locks.StageLock.acquire(str(stage.lock), owner)
-    if isinstance(lock, locks.StageLock):
-        return lock, _left_open(stage, lock)
-    holder = lock.owner or {}
-    if holder.get("host", owner["host"]) != owner["host"]:
+    path = str(stage.lock)
+    warnings = []
+    lock = locks.StageLock.acquire(path, owner)
+    if isinstance(lock, locks.Held) and (holder := lock.owner or {}).get("host", owner["host"]) != owner["host"]:
         beside = (
             f"the stage seems to run on host {holder['host']} as well (pid {holder.get('pid')}, "
             f"since {holder.get('since')}); this attempt goes on beside it"
         )
-        return locks.StageLock.beside(str(stage.lock), owner), [beside]
+        warnings = [beside]
+        lock = locks.StageLock.beside(path, owner)
+    elif isinstance(lock, locks.StageLock) and locks.held(locks.of_host(path)):
+        # By one that began beside another host's, which has ended.
+        lock.release()
+        lock = locks.Held(locks.read_owner(locks.of_host(path)))
+    if isinstance(lock, locks.StageLock):
+        return lock, warnings or _left_open(stage, lock)
+    holder = lock.owner or {}
     who = f"process {holder.get('pid', 'unknown')}"
     if holder.get("pid") == os.getpid():
         who += " (this one)"

@@ -16,7 +16,8 @@ import pytest
 from otel_stageio import StageIO, open_job
 from otel_stageio.cli import output
 from otel_stageio.cli.app import main
-from otel_stageio.job import host, locks, status
+from otel_stageio.errors import StageRunningError
+from otel_stageio.job import host, locks, members, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from tests.hosts import SimulatedHost
 from tests.processes import in_processes
@@ -58,6 +59,28 @@ def die(at: SimulatedHost, stage: StageLayout) -> None:
         opened(stage)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+class Running:
+    """The stage, open on that host until `end`."""
+
+    def __init__(self, at: SimulatedHost, stage: StageLayout) -> None:
+        begun, self._ends = os.pipe(), os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            at.become()
+            io = opened(stage)
+            os.write(begun[1], b"x")
+            os.read(self._ends[0], 1)
+            io.finalize()
+            os._exit(0)
+        os.read(begun[0], 1)
+
+    def end(self, by: int = 0) -> None:
+        """Let it end as success, or `by` a signal."""
+        os.kill(self.pid, by)
+        os.write(self._ends[1], b"x")
+        os.waitpid(self.pid, 0)
 
 
 def touched(stage: StageLayout, ago: float) -> None:
@@ -261,6 +284,7 @@ def test_beside_a_lock_that_another_host_holds(stage):
     other = locks.StageLock.acquire(path, {"host": "node1", "pid": 7})
     assert isinstance(other, locks.StageLock)
     mine = locks.StageLock.beside(path, owner)
+    assert isinstance(mine, locks.StageLock)
     os.utime(path, (1, 1))
     mine.touch()
     assert os.stat(path).st_mtime > 1
@@ -270,6 +294,36 @@ def test_beside_a_lock_that_another_host_holds(stage):
     assert (mine.works, locks.held(path), locks.read_owner(path)) == (True, True, owner)
     mine.release()
     assert (locks.held(path), locks.read_owner(path)) == (False, None)
+
+
+def test_beside_another_host_and_alive(stage):
+    """Who began beside another host lives on its own host's account: not dead once the other ended, and not twice."""
+    other, mine = Running(NODE1, stage), Running(NODE2, stage)
+    assert [at.does(lambda: seen(stage)) for at in (NODE1, NODE2)] == [["running"] * 2, ["lost", "running"]]
+    other.end()
+
+    def meanwhile() -> list[object]:
+        with StageIO("mux", stage.job.root, stage_number=2):
+            time.sleep(0.5)  # its thread writes the ends of the dead
+        with pytest.raises(StageRunningError, match=f"process {mine.pid} has it open"):
+            StageIO("asr", stage.job.root)
+        return [members.holder(stage), *seen(stage)]
+
+    assert NODE2.does(meanwhile) == [mine.pid, "success", "running", "success"]
+    mine.end()
+    assert NODE2.does(lambda: seen(stage)) == ["success"] * 3
+    assert json.loads(stage.manifest.read_bytes())["status"] == "success"
+    assert NODE2.does(lambda: run(stage))["attempt"] == 3
+
+
+def test_killed_beside_another_host(stage):
+    """One that began beside another host and was killed is abandoned, also while the other runs on."""
+    other, mine = Running(NODE1, stage), Running(NODE2, stage)
+    mine.end(signal.SIGKILL)
+    assert NODE2.does(lambda: seen(stage)) == ["lost", "abandoned"]
+    other.end()
+    NODE2.does(lambda: run(stage._replace(number=2, name="mux")))
+    assert seen(stage) == ["success", "abandoned", "success"]
 
 
 def test_a_release_leaves_the_words_of_another(stage, monkeypatch):
