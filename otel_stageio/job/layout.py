@@ -95,6 +95,10 @@ class JobLayout(NamedTuple):
         """Return the folder of run `number`."""
         return self.runs_dir / _counted(number)
 
+    def run_members(self, number: int) -> list[Path]:
+        """Return the folders of the hosts that wrote spans of run `number` and did not begin it, by name."""
+        return _below(self.run_dir(number) / MEMBERS)
+
 
 class StageLayout(NamedTuple):
     """The places of one stage, or of one item of it, which has its own in a folder below."""
@@ -174,10 +178,7 @@ class StageLayout(NamedTuple):
 
     def members(self, number: int) -> list[Path]:
         """Return the folders of the members of attempt `number`, by name; none where it is one process."""
-        try:
-            return [self.members_dir(number) / name for name in sorted(os.listdir(self.members_dir(number)))]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        return _below(self.members_dir(number))
 
     def attempts(self) -> list[int]:
         """Return the numbers of the attempts on disk, ascending; none where the stage never ran.
@@ -203,6 +204,13 @@ class StageLayout(NamedTuple):
         except OSError:
             return []
         return sorted(there.intersection(known))
+
+
+def _below(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in sorted(os.listdir(folder))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _counted(number: int) -> str:

@@ -193,8 +193,10 @@ def _read(path: str) -> dict[str, Any] | None:
 
 def _write(job: JobLayout, run: Run, span: Span, about: Mapping[str, Any]) -> None:
     """Put the span on record, once."""
-    links.avoid(job.root, job.runs_dir, job.run_dir(run.run))
-    path = str(job.run_dir(run.run) / TRACES)
+    folder = runs.spans_dir(job, run, about["host"])
+    links.avoid(job.root, job.runs_dir, job.run_dir(run.run), folder.parent, folder)
+    files.make_folders(str(folder))
+    path = str(folder / TRACES)
     if any(each.span_id == span.span_id for each in reader.spans(path)):
         return
     resource = Resource(attributes={**about["resource"], names.RUN: run.run})

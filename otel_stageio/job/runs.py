@@ -9,11 +9,12 @@ import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.job import identity
-from otel_stageio.job.layout import LOGS, TRACES, JobLayout
+from otel_stageio.job.layout import LOGS, MEMBERS, TRACES, JobLayout
 from otel_stageio.journal import encode, files
 from otel_stageio.model import Resource, Span, Value
 
@@ -82,6 +83,12 @@ def is_log(path: object) -> bool:
     """Whether it is a path that we give a pipeline log; it is written to, so one that leads elsewhere is not taken."""
     folder, name = os.path.split(path) if isinstance(path, str) else ("", "")
     return folder == LOGS and name not in ("", os.curdir, os.pardir) and "\0" not in name
+
+
+def spans_dir(job: JobLayout, run: Run, host: str) -> Path:
+    """The folder in which a host writes spans of a run: one host writes a file, and the first who began the run."""
+    folder = job.run_dir(run.run)
+    return folder if run.host == host else folder / MEMBERS / host
 
 
 def join(

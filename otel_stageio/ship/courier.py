@@ -91,15 +91,17 @@ class Courier:
         self._begin()
 
     def follow_run(self, job: JobLayout, run: int) -> None:
-        """A run has a span of its own to be delivered. Raises OSError."""
+        """A run has a span of its own to be delivered, maybe several by several hosts. Raises OSError."""
         self._take(job, run)
+        for folder in job.run_members(run):
+            self._take(job, run, str(folder))
         self._begin()
 
-    def _take(self, job: JobLayout, run: int) -> None:
-        folder = str(job.run_dir(run))
+    def _take(self, job: JobLayout, run: int, folder: str = "") -> None:
+        folder = folder or str(job.run_dir(run))
         if folder not in self._folders:
             intend(folder, self._to)
-            self._folders[folder] = Folder(job, folder, partial(of_run, job, run), ended=True)
+            self._folders[folder] = Folder(job, folder, partial(of_run, job, run, folder=folder), ended=True)
 
     def _begin(self) -> None:
         if self._thread is None:

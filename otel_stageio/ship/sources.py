@@ -59,20 +59,21 @@ def sources(job: JobLayout, choice: Choice = Choice()) -> Iterator[Source]:  # n
     """
     for number in runs.numbers(job):
         source = of_run(job, number, choice)
-        if source is not None and not os.path.islink(source.folder):
-            yield source
+        if source is not None:
+            folders = (source.folder, *map(str, job.run_members(number)))
+            yield from (source._replace(folder=folder) for folder in folders if not os.path.islink(folder))
     for stage in all_stages(job):
         with contextlib.suppress(OSError):
             yield from (source for source in _attempts(stage, choice) if not os.path.islink(source.folder))
 
 
-def of_run(job: JobLayout, number: int, choice: Choice = Choice()) -> Source | None:  # noqa: B008 - never changed
-    """A run's span; None where it is not chosen."""
+def of_run(job: JobLayout, number: int, choice: Choice = Choice(), *, folder: str = "") -> Source | None:  # noqa: B008 - never changed
+    """A run's span, or those that another host wrote into that `folder` of the run's; None where it is not chosen."""
     run = runs.read(job, number)
     if run is not None and run.created_unix_nano < choice.since:
         return None
     flags, by_host = (run.trace_flags, run.by_host) if run is not None else (_SAMPLED, False)
-    return Source(str(job.run_dir(number)), spans=_ours(choice, flags, by_host=by_host))
+    return Source(folder or str(job.run_dir(number)), spans=_ours(choice, flags, by_host=by_host))
 
 
 def of_attempt(folder: str, choice: Choice = Choice(), *, live: bool = False) -> Source | None:  # noqa: B008 - never changed

@@ -18,6 +18,7 @@ from otel_stageio.job.layout import JobLayout
 from otel_stageio.journal import reader
 from otel_stageio.rebuild.jobs import rebuild
 from tests.conftest import clean_environment
+from tests.ship.records import arrived, on_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,6 +189,17 @@ def test_delivered(tmp_path: Path, server: Answers, how: str) -> None:
     assert [bytes.fromhex(span.span_id) in sent for span in (root_span(tmp_path / "out"), stage)] == [True, True]
     assert run("--", "true", env={**env, "STAGEIO_MODE": "file"}).returncode == 0
     assert bytes.fromhex(root_span(tmp_path / "out", 2).span_id) not in b"".join(each[2] for each in server.asked)
+
+
+def test_delivered_by_another_host(tmp_path: Path, server: Answers) -> None:
+    """A run that goes on on another host arrives from there, with what both hosts recorded of it."""
+    assert run("--name", "nightly", "--", "true").returncode == 0
+    there = "from tests.hosts import SimulatedHost; SimulatedHost('node7').become()"
+    script = f"{there}; from otel_stageio.cli.app import main; main(['run', '--name', 'nightly', '--', 'true'])"
+    env = clean_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url})
+    subprocess.run([sys.executable, "-c", script], env=env, check=True, timeout=60)
+    (theirs,) = reader.spans(str(tmp_path / "out/.stageio/runs/001/members/node7/traces.jsonl"))
+    assert arrived(server) == on_disk(tmp_path / "out") == sorted([root_span(tmp_path / "out").span_id, theirs.span_id])
 
 
 def test_nobody_takes_it(tmp_path: Path) -> None:

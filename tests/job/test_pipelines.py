@@ -10,6 +10,7 @@ from otel_stageio import conventions as names
 from otel_stageio.job import identity, pipelines, runs
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.journal import reader
+from tests.hosts import SimulatedHost
 from tests.processes import in_processes
 
 CALLER = runs.Ids("a" * 32, "b" * 16)
@@ -79,6 +80,24 @@ def test_the_same_name_goes_on_in_the_run(job):
     assert [each.run.run for each in (first, inner, again)] == [1, 1, 1]
     assert [span.parent_span_id for span in spans(job, 1)] == [first.run.span_id, "", first.run.span_id]
     assert {span.trace_id for span in spans(job, 1)} == {first.run.trace_id}
+
+
+def test_the_same_name_on_another_host(job):
+    """Each host writes a file of its own: appending is not whole between hosts. A dead one's end goes there, too."""
+    begin(job, "nightly").end({names.STATUS: names.SUCCESS})
+    node7 = SimulatedHost("node7")
+    node7.does(lambda: begin(job, "nightly").end({names.STATUS: names.FAILED, names.REASON: "exit code 3"}))
+    node7.does(lambda: killed(job, "running", name="nightly"))
+    found = (node7.does(lambda: pipelines.write_ends(job)), pipelines.write_ends(job))
+    (member,) = job.run_members(1)
+    theirs = list(reader.spans(str(member / "traces.jsonl")))
+    assert (found, member.name, [span.attributes[names.STATUS] for span in spans(job, 1)]) == (
+        (1, 0),
+        "node7",
+        [names.SUCCESS],
+    )
+    assert [span.attributes[names.STATUS] for span in theirs] == [names.FAILED, names.ABANDONED]
+    assert {span.parent_span_id for span in theirs} == {spans(job, 1)[0].span_id}
 
 
 def killed(job, at, *, name=None):
