@@ -272,7 +272,7 @@ def talk(number):
 def opens():
     while going:
         StageIO("vad", "out", stage_number=5).finalize()
-        time.sleep(0.001)
+        time.sleep(0.02)
 threads = [threading.Thread(target=talk, args=(number,)) for number in range(3)] + [threading.Thread(target=opens)]
 for thread in threads: thread.start()
 for number in range(500):

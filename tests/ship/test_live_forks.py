@@ -108,7 +108,7 @@ def at_the_end():
 
 
 def test_a_child_that_outlives_its_parent(run_script: RunScript, tmp_path: Path, server: Answers) -> None:
-    """What it says when its parent is gone waits on disk, and goes out with the next stage of the job."""
+    """What it says when its parent is gone waits on disk, and goes out with a later stage of the job that lasts."""
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": server.url, "STAGEIO_CONSOLE": "off"}
     done = run_script(
         """
@@ -138,6 +138,9 @@ from otel_stageio import StageIO
 with StageIO("mux", "out"):
     time.sleep(1.5)
 """
-    done = run_script(after, env=settings)
-    assert (done.returncode, done.stderr) == (0, "")
+    for _ in range(5):  # the first will do, unless the machine is slow
+        done = run_script(after, env=settings)
+        assert (done.returncode, done.stderr) == (0, "")
+        if arrived(server) == on_disk(JobLayout(tmp_path / "out")):
+            break
     assert arrived(server) == on_disk(JobLayout(tmp_path / "out"))
