@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.journal import encode
-from otel_stageio.record.lines import LineSplitter
+from otel_stageio.record.commands.lines import LineSplitter
 from otel_stageio.views import logline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_stageio.model import Value
-    from otel_stageio.record.handler import StageHandler
-    from otel_stageio.record.lines import Line
+    from otel_stageio.record.commands.lines import Line
+    from otel_stageio.record.logs.handler import StageHandler
 
 STDOUT: Final = "stdout"
 STDERR: Final = "stderr"

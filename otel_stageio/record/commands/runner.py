@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping, Sequence
 
-    from otel_stageio.record.output import Output, Reader
+    from otel_stageio.record.commands.output import Output, Reader
 
 #: Seconds that a command has for its own end after Ctrl-C.
 _AFTER_INTERRUPT: Final = 0.25
@@ -92,7 +92,7 @@ class StageCommands(StageTracing):
     ) -> int:
         import subprocess
 
-        from otel_stageio.record import output
+        from otel_stageio.record.commands import output
         from otel_stageio.record.outcome import NOT_EXECUTABLE, NOT_FOUND
 
         if input is not None:
@@ -130,7 +130,7 @@ class StageCommands(StageTracing):
         return process.returncode
 
     def _end(self, command: _Command, recorded: Output, readers: list[Reader]) -> None:
-        from otel_stageio.record.output import leave
+        from otel_stageio.record.commands.output import leave
 
         left = {reader.stream: held for reader in readers if (held := reader.finish()) >= 0}
         recorded.close()
@@ -143,7 +143,7 @@ class StageCommands(StageTracing):
 
 
 def _reader(process: subprocess.Popen[Any], name: str, recorded: Output, command: _Command) -> Reader:
-    from otel_stageio.record.output import Reader
+    from otel_stageio.record.commands.output import Reader
 
     with getattr(process, name) as pipe:  # the reader's descriptor is its own
         return Reader(os.dup(pipe.fileno()), name, recorded, command.keeps(name))
