@@ -54,13 +54,18 @@ class StageCommands(StageTracing):
 
         Gives a `subprocess.CompletedProcess`; its ``stdout`` and ``stderr`` hold what was written with
         ``capture_output=True``, else None. Raises CommandError, with the last lines of its output, where the command
-        cannot be started, does not end within `timeout` seconds (then it is killed), or, with `check`, fails. Other
-        keywords are `subprocess.Popen`'s. Threads may run commands side by side; asyncio waits in `asyncio.to_thread`.
+        cannot be started, does not end within `timeout` seconds (then it is killed), or, with `check`, fails;
+        ValueError and TypeError where what is given is no command. Other keywords are `subprocess.Popen`'s. Threads
+        may run commands side by side; asyncio waits in `asyncio.to_thread`.
         """
         import subprocess
 
         captured = [each for each in _STREAMS if capture_output or popen.get(each) == subprocess.PIPE]
         command = _Command(args, captured)
+        if not command.words:
+            raise ValueError(
+                'io.run has no command: give a program and its arguments, as in io.run(["ffmpeg", "-i", path])'
+            )
         if encoding or errors or text or popen.pop("universal_newlines", None):
             command.decodes = (encoding or "utf-8", errors or "strict")
         if isinstance(input, str):
