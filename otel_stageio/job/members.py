@@ -19,6 +19,8 @@ from otel_stageio.model import LogRecord
 from otel_stageio.views import manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from otel_stageio.job.layout import JobLayout
 
 #: How long a member waits for the owner, who writes the manifest at the end, and how often it looks, in seconds.
@@ -68,6 +70,14 @@ def running(stage: StageLayout) -> Attempt | None:
     if newest is None or newest.status != names.RUNNING:
         return None
     return attempt(stage, newest.attempt)
+
+
+def opened_by(stage: StageLayout, processes: Container[int]) -> Attempt | None:
+    """The newest attempt of a stage, where one of these processes of this host opened it, ended or not."""
+    newest = status.newest(stage)
+    if newest is None or (newest.host, newest.boot_id) != (host.name(), host.boot_id()):
+        return None
+    return attempt(stage, newest.attempt) if newest.pid in processes else None
 
 
 def at(job: JobLayout, folder: str) -> Attempt | None:

@@ -66,9 +66,9 @@ def find(request: Request) -> Found:
     if named is not None:
         return Found(named)
     if _is_child():
-        stage = _stage(request)
-        if stage is not None and members.holder(stage) in _ancestors():
-            return Found(members.running(stage))
+        inherited = _of_ancestor(request)
+        if inherited is not None:
+            return Found(inherited)
     if request.settings.rank > 0 and not request.item:
         return _of_first_rank(request)
     return Found()
@@ -99,15 +99,30 @@ def _stage(request: Request) -> StageLayout | None:
     return StageLayout(job, resolved.number, resolved.name, request.item)
 
 
+def _of_ancestor(request: Request) -> Attempt | None:
+    """The attempt that an ancestor of this process has open, or had where the script that opened it is read again."""
+    stage = _stage(request)
+    if stage is None:
+        return None
+    ancestors = _ancestors()
+    held = members.running(stage) if members.holder(stage) in ancestors else None
+    # A worker may start when the stage has ended already: what it opens is no further attempt, which would end as
+    # failed and take the place of the one that did the work.
+    return members.opened_by(stage, ancestors) if held is None and _reads_again() else held
+
+
 def _is_child() -> bool:
     """Whether this process was made from another one: by multiprocessing, whatever its way, or by a fork."""
     if exits.inherited():
         return True
     module: Any = sys.modules.get("multiprocessing.process")
-    # While a spawned child reads the main script again it does not know its parent yet.
-    return module is not None and (
-        module.parent_process() is not None or getattr(module.current_process(), "_inheriting", False)
-    )
+    return module is not None and (module.parent_process() is not None or _reads_again())
+
+
+def _reads_again() -> bool:
+    """Whether this is a spawned child that reads the main script again; it does not know its parent yet."""
+    module: Any = sys.modules.get("multiprocessing.process")
+    return module is not None and getattr(module.current_process(), "_inheriting", False)
 
 
 def _ancestors() -> set[int]:

@@ -131,6 +131,37 @@ def test_a_child_with_the_stages_environment(out):
     assert {row["message"] for row in open_job(out).logs()} >= {"good", "bad"}
 
 
+AFTERWARDS = """
+import multiprocessing as mp, sys
+from otel_stageio import StageIO
+
+with StageIO("prepare", sys.argv[2], stage_number=5) as before:
+    before.get_stage_logger().info("prepared")
+io = StageIO("asr", sys.argv[2], stage_number=6)
+
+def work():
+    io.get_stage_logger().info("late")
+    StageIO("05_prepare", sys.argv[2]).finalize("skipped")
+
+if __name__ == "__main__":
+    io.finalize()
+    process = mp.get_context(sys.argv[1]).Process(target=work)
+    process.start()
+    process.join()
+    sys.exit(process.exitcode)
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_worker_that_starts_when_the_stage_has_ended(method, out, tmp_path):
+    """Where it reads the script again it opens nothing anew; what its task then opens is an attempt of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(AFTERWARDS)
+    subprocess.run([sys.executable, script, method, out], env=clean_environment(), check=True, timeout=60)
+    rows = [(row["stage"], row["attempt"], row["status"]) for row in open_job(out).attempts()]
+    assert sorted(rows) == [("asr", 1, "success"), ("prepare", 1, "success"), ("prepare", 2, "skipped")]
+
+
 def test_an_attempt_that_is_over(out):
     """A process that still has the environment of an attempt that ended opens an attempt of its own."""
     with StageIO("06_asr", out) as io:
