@@ -13,7 +13,6 @@ import pytest
 from otel_stageio import StageIO, StageRunningError, open_job
 from otel_stageio.job.members import settle
 from otel_stageio.journal import reader
-from otel_stageio.record import membership
 from tests.conftest import clean_environment
 
 #: The card's script: the stage is opened at the module's level, so that spawned children open it again.
@@ -191,63 +190,6 @@ def test_a_stranger_is_refused(out):
     assert b"StageRunningError" in refused.stderr
     with StageIO("06_asr", out), pytest.raises(StageRunningError):
         StageIO("06_asr", out)
-
-
-# Ranks.
-
-RANK = """
-import sys, time
-from otel_stageio import StageIO
-time.sleep(float(sys.argv[2]))
-io = StageIO("06_train", sys.argv[1])
-io.get_stage_logger().info("at work")
-time.sleep(float(sys.argv[3]))
-io.finalize("success")
-io.get_stage_logger().info("Stage complete")
-"""
-
-
-@pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"])
-def test_ranks_share_an_attempt(variable, out):
-    """Of the processes of a launch the first opens the stage, and the others wait for it and take part."""
-    ranks = [start(RANK, out, 0.5 if n == 0 else 0, 1.0, **{variable: str(n)}) for n in range(3)]
-    assert [rank.wait(60) for rank in ranks] == [0] * 3
-    document = manifest(out, "06_train")
-    assert (document["attempt"], document["status"], document["log_counts"]["INFO"] >= 3) == (1, "success", True)
-    assert len(members(out, "06_train")) == 2
-    rows = open_job(out).logs()
-    assert sorted(row["message"] for row in rows) == ["Stage complete"] * 3 + ["at work"] * 3
-    assert len({row["span_id"] for row in rows}) == 1
-
-
-def test_a_first_rank_that_is_faster(out):
-    """Rank 0 may be done before another rank looks: that one belongs to the attempt all the same."""
-    ranks = [start(RANK, out, 0 if n == 0 else 1.0, 0, RANK=str(n)) for n in range(2)]
-    assert [rank.wait(60) for rank in ranks] == [0] * 2
-    assert [row["attempt"] for row in open_job(out).attempts()] == [1]
-    assert len(members(out, "06_train")) == 1
-
-
-def test_a_first_rank_that_never_comes(out, monkeypatch):
-    """After ten seconds, here less, a rank opens the stage itself, and says so in the manifest."""
-    monkeypatch.setattr(membership, "PATIENCE", 0.3)
-    monkeypatch.setenv("RANK", "2")
-    began = time.monotonic()
-    io = StageIO("06_train", out)
-    assert time.monotonic() - began >= 0.3
-    io.finalize()
-    (warning,) = manifest(out, "06_train")["warnings"]
-    assert "this process is rank 2, and rank 0 did not open the stage" in warning["message"]
-    assert "Unset RANK" in warning["message"]
-
-
-def test_ranks_with_items_are_no_members(out, monkeypatch):
-    """Where each process has an item of its own, nobody waits for anybody."""
-    monkeypatch.setenv("SLURM_PROCID", "3")
-    began = time.monotonic()
-    with StageIO("06_asr", out, item=3) as io:
-        assert io._opened.member == ""
-    assert time.monotonic() - began < 5
 
 
 # Ends.
