@@ -7,13 +7,12 @@ multiprocessing has the stage open, and where it is a rank of several of which t
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_stageio.job import members
 from otel_stageio.job.naming import split_name
-from otel_stageio.record import exits, ranks
+from otel_stageio.record import exits, ranks, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +54,7 @@ def find(request: Request) -> Found:
     named = _named(request)
     if named is not None:
         return Found(named)
-    if _is_child():
+    if exits.inherited() or workers.is_worker():
         inherited = _of_ancestor(request)
         if inherited is not None:
             return Found(inherited)
@@ -97,21 +96,7 @@ def _of_ancestor(request: Request) -> Attempt | None:
     held = members.running(stage) if members.holder(stage) in ancestors else None
     # A worker may start when the stage has ended already: what it opens is no further attempt, which would end as
     # failed and take the place of the one that did the work.
-    return members.shared_by(stage, ancestors) if held is None and _reads_again() else held
-
-
-def _is_child() -> bool:
-    """Whether this process was made from another one: by multiprocessing, whatever its way, or by a fork."""
-    if exits.inherited():
-        return True
-    module: Any = sys.modules.get("multiprocessing.process")
-    return module is not None and (module.parent_process() is not None or _reads_again())
-
-
-def _reads_again() -> bool:
-    """Whether this is a spawned child that reads the main script again; it does not know its parent yet."""
-    module: Any = sys.modules.get("multiprocessing.process")
-    return module is not None and getattr(module.current_process(), "_inheriting", False)
+    return members.shared_by(stage, ancestors) if held is None and workers.reads_again() else held
 
 
 def _ancestors() -> set[int]:

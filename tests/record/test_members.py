@@ -159,6 +159,7 @@ def test_a_worker_that_starts_when_the_stage_has_ended(method, out, tmp_path):
     subprocess.run([sys.executable, script, method, out], env=clean_environment(), check=True, timeout=60)
     rows = [(row["stage"], row["attempt"], row["status"]) for row in open_job(out).attempts()]
     assert sorted(rows) == [("asr", 1, "success"), ("prepare", 1, "success"), ("prepare", 2, "skipped")]
+    assert manifest(out)["log_counts"]["INFO"] == 1
 
 
 def test_an_attempt_that_is_over(out):
