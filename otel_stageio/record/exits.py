@@ -292,8 +292,9 @@ def _fork_ends() -> None:
 
 
 def _forked() -> None:
-    global pending, _acting, _holds  # noqa: PLW0603 - the parent's
-    pending = _acting = False
+    global pending, _acting, _holds, _registered  # noqa: PLW0603 - the parent's
+    # Functions of atexit are gone in a child of multiprocessing; elsewhere a second call finds nothing to do.
+    pending = _acting = _registered = False
     _holds = 0
     _inherited.extend(_open.values())
     _open.clear()

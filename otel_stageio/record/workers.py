@@ -1,8 +1,8 @@
 """Processes that multiprocessing started: whether this is one, and how it ends.
 
-One that was forked ends with os._exit, so that nothing that atexit knows is called. What the task raised is printed
-there, so that sys.excepthook is not called either. What is called are multiprocessing's own finalizers, while the
-exception is on its way.
+Before Python 3.13, one that was forked ends with os._exit, so that nothing that atexit knows is called. What the task
+raised is printed there, so that sys.excepthook is not called. What is called are multiprocessing's own finalizers:
+while the exception is on its way, before Python 3.13; in newer ones nobody can know of it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ def reads_again() -> bool:
 
 
 def ends_at_once() -> bool:
-    """Whether this worker ends with os._exit. A worker knows how it was started as its own way of starting others."""
+    """Whether this worker ends without atexit. It knows how it was started as its own way of starting others."""
     import multiprocessing
 
-    return multiprocessing.get_start_method(allow_none=True) in (None, "fork", "forkserver")
+    method = multiprocessing.get_start_method(allow_none=True)
+    return sys.version_info < (3, 13) and method in (None, "fork", "forkserver")
 
 
 def at_end(call: Callable[[BaseException | None], None]) -> None:
-    """Have `call` called when this process ends, if it is a worker, with what its task raised; once is enough."""
+    """Have `call` called when this process ends, if it is a worker; with what its task raised, where that is known."""
     if not is_worker() or os.getpid() in _seen:
         return
     from multiprocessing import util

@@ -10,6 +10,8 @@ import pytest
 from otel_stageio import open_job
 from tests.conftest import clean_environment
 
+#: Newer ones have handled the exception before they call anything that is not theirs.
+TELLS = sys.version_info < (3, 13)
 WAYS = ["fork", "spawn", "forkserver"]
 
 
@@ -28,6 +30,7 @@ if __name__ == "__main__":
     subprocess.run(command, env=clean_environment(), check=True, timeout=60, capture_output=True)
 
 
+@pytest.mark.skipif(not TELLS, reason="Python 3.13 and newer do not tell")
 @pytest.mark.parametrize("way", ["spawn", "forkserver"])
 def test_a_member_dies_of_an_exception(way, tmp_path):
     """It is an error of the stage, though multiprocessing prints it and calls no hook; the stage goes on."""
@@ -66,7 +69,7 @@ def work():
         ("done", "success", None),
         ("left", "failed", "not finalized"),
         ("left", "skipped", None),
-        ("raised", "failed", "ValueError: in the task"),
+        ("raised", "failed", "ValueError: in the task" if TELLS else "not finalized"),
     ]
 
 
