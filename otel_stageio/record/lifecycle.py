@@ -10,7 +10,7 @@ from otel_stageio import conventions as names
 from otel_stageio.errors import StatusError, quoted
 from otel_stageio.job import members, recovery, registry
 from otel_stageio.job.layout import placed
-from otel_stageio.record import ending, exceptions, exits
+from otel_stageio.record import ending, exceptions, exits, ranks
 from otel_stageio.record.artifacts.tracking import StageTracking
 from otel_stageio.record.commands.runner import StageCommands
 from otel_stageio.record.notes import StageNotes
@@ -164,6 +164,7 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
             self._recorder.warn(
                 f"member {self._opened.member} ended as failed: {about.get(names.REASON, 'no reason')!s}"
             )
+        ranks.part(self._folder, self._opened.attempt)
         self._leave()
 
     def _leave(self) -> None:

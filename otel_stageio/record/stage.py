@@ -25,7 +25,7 @@ from otel_stageio.record.logs.handler import StageHandler
 from otel_stageio.record.logs.logger import make_logger
 from otel_stageio.record.logs.quick import QuickWay
 from otel_stageio.record.opened import Opened, Request
-from otel_stageio.record.opening import open_attempt, open_member, open_silent
+from otel_stageio.record.opening import open_silent, open_stage
 from otel_stageio.record.otel import awaiting, carrier, hosts, tracer
 from otel_stageio.record.otel.context import StageTrace
 from otel_stageio.record.otel.limits import SpanLimits
@@ -194,11 +194,7 @@ class StageIO(StageLifecycle):
             )
 
         with guard(tell):
-            found = membership.find(request)
-            if found.attempt is not None:
-                return open_member(request, found.attempt)
-            opened = open_attempt(request)
-            return opened._replace(warnings=(*found.warnings, *opened.warnings))
+            return open_stage(request)
         return open_silent(request)
 
     @staticmethod
