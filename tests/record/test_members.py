@@ -130,6 +130,16 @@ def test_a_child_with_the_stages_environment(out):
     assert {row["message"] for row in open_job(out).logs()} >= {"good", "bad"}
 
 
+@pytest.mark.parametrize(("item", "around"), [("ep1", ""), ("ep1", "ep2"), ("", "ep2")])
+def test_a_child_of_an_item(monkeypatch, out, item, around):
+    """It takes part in the item's attempt without naming the item again, whatever item its parent's parents are of."""
+    monkeypatch.setenv("STAGEIO_ITEM", around)
+    with StageIO("06_asr", out, item=item) as io:
+        subprocess.run([sys.executable, "-c", OPENED, out, "hello"], env=io.environ(), check=True, timeout=60)
+    (row,) = open_job(out).attempts()
+    assert (row["item"] or "", row["attempt"], io.manifest["log_counts"]["INFO"]) == (item, 1, 1)
+
+
 AFTERWARDS = """
 import multiprocessing as mp, sys
 from otel_stageio import StageIO
