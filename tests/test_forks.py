@@ -423,3 +423,24 @@ io.finalize()
     assert spans["asr"].attributes["of.the.stage"] == 1
     assert "of.the.step" not in spans["decode"].attributes
     assert spans["part"].parent_span_id == spans["decode"].span_id
+
+
+def test_the_thread_that_hashes_imports_nothing(run_script: RunScript) -> None:
+    """A child that is forked while a large file is read finds no import that its parent was in the middle of."""
+    imported, _ = program(
+        run_script,
+        """
+class Imports:
+    def find_spec(self, name, *_):
+        if threading.current_thread().name == "stageio-hash":
+            print("imported", name, flush=True)
+
+sys.meta_path.insert(0, Imports())
+with open("talk.wav", "wb") as file:
+    file.truncate(9 << 20)
+io.track_input("talk.wav", "audio")
+io.finalize()
+print("read", io.manifest["inputs"][0]["checksum_method"])
+""",
+    )
+    assert imported == [["read", "sha256"]]

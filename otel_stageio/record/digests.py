@@ -176,6 +176,11 @@ def _read_pieces(descriptor: int, digest: HASH, expected: int) -> int:
     return total
 
 
+def load() -> None:
+    """Load what makes digests: before a thread does it, since a child forked meanwhile would hang at that import."""
+    _sha256()
+
+
 @functools.cache
 def _sha256() -> Callable[..., HASH]:
     import hashlib  # loads OpenSSL: some milliseconds that a stage without files need not spend
