@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_stageio.job import members, numbers, status
-from otel_stageio.job.layout import StageLayout
+from otel_stageio.job.layout import EVENTS, StageLayout
 from otel_stageio.job.naming import split_name
 from otel_stageio.record import exits
 
@@ -121,23 +121,20 @@ def _ancestors() -> set[int]:
 
 
 def _of_first_rank(request: Request) -> Found:
-    """The attempt of rank 0: the one that runs, or began when this process did. Waits for it.
+    """The attempt of rank 0: the one that runs, or is of the same launch. Waits for it.
 
     One that had ended before this process began is that of a launch before.
     """
     import psutil
 
     born = psutil.Process().create_time()
-    since, before = int((born - _SLACK) * 1e9), int((born - _ROUNDING) * 1e9)
     until = time.monotonic() + PATIENCE
     while True:
         stage = _stage(request)
         for number in reversed(stage.attempts() if stage is not None else ()):
             found = members.attempt(stage, number) if stage is not None else None
             if found is not None:
-                known = status.read_summary(found.stage, number)
-                over = known is not None and 0 < known.ended < before
-                if members.running(found.stage) is not None or (found.started.time_unix_nano >= since and not over):
+                if members.running(found.stage) is not None or _is_of_launch(found, born):
                     return Found(found)
                 break
         if time.monotonic() >= until:
@@ -148,3 +145,16 @@ def _of_first_rank(request: Request) -> Found:
         f"was opened here. Unset {request.settings.rank_source} where the processes do not share a stage"
     )
     return Found(None, (warning,))
+
+
+def _is_of_launch(found: Attempt, born: float) -> bool:
+    """Whether an attempt that does not run any more is of the launch of this process, which was `born` at that time.
+
+    Its last event is dated by the file system, since the clock of its host may be minutes from ours.
+    """
+    known = status.read_summary(found.stage, found.number)
+    path = os.path.join(found.folder, EVENTS)
+    later = os.stat(path).st_mtime - status.clock_ahead(path) - born
+    if known is not None and known.ended:
+        return later >= -_ROUNDING
+    return later >= -_SLACK and found.started.time_unix_nano >= int((born - _SLACK) * 1e9)

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from otel_stageio import StageIO, StageRunningError, open_job
@@ -15,6 +16,7 @@ from otel_stageio.job.members import settle
 from otel_stageio.journal import reader
 from otel_stageio.record import membership
 from tests.conftest import clean_environment
+from tests.hosts import SimulatedHost
 
 #: The card's script: the stage is opened at the module's level, so that spawned children open it again.
 SCRIPT = """
@@ -208,6 +210,25 @@ def test_a_first_rank_that_never_comes(out, monkeypatch):
     (warning,) = manifest(out, "06_train")["warnings"]
     assert "this process is rank 2, and rank 0 did not open the stage" in warning["message"]
     assert "Unset RANK" in warning["message"]
+
+
+@pytest.mark.parametrize("clock", [300.0, 0.0, -300.0])
+@pytest.mark.parametrize("before", [True, False])
+def test_ranks_on_hosts_whose_clocks_are_apart(out, monkeypatch, clock, before):
+    """What rank 0 ended before this rank began is of a launch before, wherever the clock of rank 0 stands."""
+
+    def rank_0():
+        StageIO("train", out, stage_number=1).finalize()
+
+    SimulatedHost("node0", clock=clock).does(rank_0)
+    began = psutil.Process().create_time()
+    ended = began - 20 if before else began + 1
+    os.utime(out / "01_train" / ".stageio" / "001" / "events.jsonl", (ended, ended))
+    monkeypatch.setattr(membership, "PATIENCE", 0.1)
+    monkeypatch.setenv("RANK", "1")
+    with StageIO("train", out, stage_number=1) as io:
+        pass
+    assert (io.manifest["attempt"], io._opened.member == "") == ((2, True) if before else (1, False))
 
 
 def test_ranks_with_items_are_no_members(out, monkeypatch):
