@@ -110,8 +110,8 @@ class Courier:
         self._wake()
 
     def _go(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="otel-stageio-ship", daemon=True)
         with contextlib.suppress(RuntimeError):  # no thread to be had: a later push sends what waits
+            self._thread = threading.Thread(target=self._run, name="otel-stageio-ship", daemon=True)
             self._thread.start()
 
     def rest(self) -> threading.Thread | None:
