@@ -83,7 +83,8 @@ def test_forks_beside_a_backend_that_hangs(run_script: RunScript, server: Answer
 
 #: Forks while the exporters are being loaded, which takes long here.
 LOADS = """
-import os, sys, threading, time
+import os, sys, threading, time, warnings
+warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)  # Python 3.13.0 counts threads that rested
 slow = threading.Event()
 
 class Imports:
