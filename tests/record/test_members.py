@@ -212,6 +212,30 @@ def test_a_first_rank_that_never_comes(out, monkeypatch):
     assert "Unset RANK" in warning["message"]
 
 
+WRITES_LATER = """
+import sys
+from otel_stageio import StageIO
+io = StageIO("asr", sys.argv[1], stage_number=6)
+for name in ("later.txt", "never.txt"):
+    io.track_output(io.get_output_path(name), "text")
+io.get_output_path("later.txt").write_text("three words here")
+if sys.argv[2:]:
+    io.finalize()
+"""
+
+
+@pytest.mark.parametrize("ends", [[], ["by finalize"]])
+def test_what_a_member_tracked_before_it_wrote_it(out, ends):
+    """Outputs of a member are looked at again when its part ends: sizes and checksums are those of what it left."""
+    with StageIO("asr", out, stage_number=6) as io:
+        run(WRITES_LATER, out, *ends, **io.environ())
+    later, never = manifest(out)["outputs"]
+    assert (later["size_bytes"], later["checksum_method"], never["checksum"]) == (16, "sha256", None)
+    assert [entry["message"] for entry in manifest(out)["warnings"]] == [
+        "06_asr/never.txt was tracked as an output and never made"
+    ]
+
+
 @pytest.mark.parametrize("clock", [300.0, 0.0, -300.0])
 @pytest.mark.parametrize("before", [True, False])
 def test_ranks_on_hosts_whose_clocks_are_apart(out, monkeypatch, clock, before):
