@@ -29,7 +29,7 @@ from benchmarks.baselines import file_digest
 from benchmarks.measuring import Result, Steps, alternate, ratios, timed
 from otel_stageio import StageIO
 from otel_stageio import conventions as names
-from otel_stageio.record.hashing import allowed_cores
+from otel_stageio.record.artifacts.hashing import allowed_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

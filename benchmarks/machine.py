@@ -7,7 +7,7 @@ import platform
 import ssl
 from importlib.metadata import PackageNotFoundError, version
 
-from otel_stageio.record.hashing import allowed_cores
+from otel_stageio.record.artifacts.hashing import allowed_cores
 
 _MEMORY_FILES = ("tmpfs", "ramfs")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from otel_stageio.read.job import open_job, open_jobs
     from otel_stageio.record.decorator import stage
-    from otel_stageio.record.logger import get_stage_logger
+    from otel_stageio.record.logs.logger import get_stage_logger
     from otel_stageio.record.stage import StageIO
 
 __version__ = "0.1.0"
@@ -58,7 +58,7 @@ _HOMES = {
     "StageNumberError": "otel_stageio.errors",
     "StageRunningError": "otel_stageio.errors",
     "StatusError": "otel_stageio.errors",
-    "get_stage_logger": "otel_stageio.record.logger",
+    "get_stage_logger": "otel_stageio.record.logs.logger",
     "open_job": "otel_stageio.read.job",
     "open_jobs": "otel_stageio.read.job",
     "stage": "otel_stageio.record.decorator",

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _STAGES = ("91_cut", "92_clean", "93_asr", "94_mix")
 _ITEMS = 40
 _NEW = 25
+#: Which part of the processes is killed at any time, besides those that kill themselves between two calls.
+_KILLED = 0.15
 _ENDS = ("success", "failed", "skipped", "raise", "exit", "nothing", "kill", "term")
 
 
@@ -64,7 +66,7 @@ def stress(root: Path, *, processes: int, seconds: float, seed: int = 1) -> Foun
         living.discard(ended)
     os.environ.pop("STAGEIO_RUN", None)
     registry.update(JobLayout(job))
-    return _judge(job, notes, begun)
+    return judge(root, begun)
 
 
 def _process(job: Path, notes: Path, dice: random.Random) -> None:
@@ -75,6 +77,8 @@ def _process(job: Path, notes: Path, dice: random.Random) -> None:
         os.dup2(nowhere.fileno(), 2)
     code = 1
     try:
+        if dice.random() < _KILLED:  # nothing hears SIGALRM, so it kills, wherever the process is
+            signal.setitimer(signal.ITIMER_REAL, dice.uniform(0.001, 0.5))
         with notes.open("w", encoding="utf-8", buffering=1) as file:
             for _ in range(dice.randint(1, 4)):
                 _work(job, file, dice)
@@ -134,7 +138,9 @@ def _end(io: StageIO, how: str) -> None:
         os._exit(0)
 
 
-def _judge(job: Path, notes: Path, processes: int) -> Found:
+def judge(root: Path, processes: int) -> Found:
+    """Hold what is on disk against what the processes noted."""
+    job, notes = root / "job", root / "notes"
     layout = JobLayout(job)
     stages = [*all_stages(layout)]
     said = Counter(line for each in notes.iterdir() for line in each.read_text().split())
@@ -160,7 +166,7 @@ def _journals(stages: Iterable[StageLayout]) -> tuple[Counter[str], set[str], li
     traces: set[str] = set()
     wrong = []
     for folder in [stage.attempt_dir(number) for stage in stages for number in stage.attempts()]:
-        for name in ("events.jsonl", "traces.jsonl"):
+        for name in ("events.jsonl", "logs.jsonl", "traces.jsonl"):
             broken = sum(piece.broken for piece in reader.pieces(str(folder / name)))
             wrong += [f"{folder / name}: {broken} lines cannot be read"] if broken else []
         for record in reader.log_records(str(folder / "logs.jsonl")):

@@ -45,7 +45,7 @@ LATER = [
     "otel_stageio.job.lineage",
     "otel_stageio.job.search",
     "otel_stageio.read",
-    "otel_stageio.record.capture",
+    "otel_stageio.record.logs.capture",
     "otel_stageio.record.otel.logs",
     "otel_stageio.record.otel.sdk",
     "otel_stageio.record.secrets.addresses",

@@ -11,9 +11,9 @@ from otel_stageio import settings as surroundings
 from otel_stageio.cli import output
 from otel_stageio.cli.child import CannotStart, Child
 from otel_stageio.cli.terminal import Stream, are_one, hold
-from otel_stageio.record.logger import StageLogger
+from otel_stageio.record.commands.output import STDERR, STDOUT, Output, Reader, leave
+from otel_stageio.record.logs.logger import StageLogger
 from otel_stageio.record.outcome import Outcome
-from otel_stageio.record.output import STDERR, STDOUT, Output, Reader, leave
 from otel_stageio.record.stage import StageIO
 
 if TYPE_CHECKING:

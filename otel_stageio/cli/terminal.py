@@ -2,7 +2,8 @@
 
 The command's terminal is a pseudoterminal with the settings and size of ours, and without output processing, so that
 what comes out of it is what went in; ours does the processing, once. Keys are typed at our terminal, so what the
-command sets up at its own (no echo, each key at once) is set up at ours.
+command sets up at its own (no echo, each key at once) is set up at ours. Pagers (less, more) also read the keys from
+the terminal of their stderr; so what is typed then, and nobody takes at ours, is handed over.
 """
 
 from __future__ import annotations
@@ -13,14 +14,21 @@ import os
 import select
 import stat
 import termios
+import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SIZE: Final = 8
+_STDERR: Final = 2
 #: Places in what `tcgetattr` gives.
 _IFLAG, _OFLAG, _LFLAG = 0, 1, 3
+#: Seconds within which a command that reads our terminal has taken a key; milliseconds between two looks.
+_UNTAKEN: Final = 0.05
+_LOOK: Final = 50
+_KEYS: Final = 1024
 #: What `cfmakeraw` leaves of these.
 _COOKED_IN: Final = termios.ICRNL | termios.IXON | termios.ISTRIP
 _COOKED: Final = termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN
@@ -52,6 +60,7 @@ class Stream:
         self._ours = descriptor
         self.is_terminal = os.isatty(descriptor)
         self._settings: list[Any] = []
+        self._passing_keys = threading.Lock()
         #: The command's terminal, for as long as somebody reads it; -1 where it has none.
         self._control = -1
         #: What the command gets, and what it then comes out of.
@@ -88,15 +97,37 @@ class Stream:
 
     def follow(self) -> None:
         """Set our terminal up as the command has set up its own since, if we are in the foreground."""
-        if self._control < 0:
+        control = self._control  # another thread may close it meanwhile
+        if control < 0:
             return
         with contextlib.suppress(OSError, termios.error):
-            wanted = termios.tcgetattr(self._control)
+            wanted = termios.tcgetattr(control)
             if wanted != self._settings and os.tcgetpgrp(self._ours) == os.getpgrp():
                 self._settings = wanted
                 made = [*wanted]
                 made[_OFLAG] |= 0 if _is_raw(wanted) else termios.OPOST
                 termios.tcsetattr(self._ours, termios.TCSANOW, made)
+            if self._ours == _STDERR and self._wants_keys() and self._passing_keys.acquire(blocking=False):
+                threading.Thread(target=self._pass_keys, name="otel-stageio-keys", daemon=True).start()
+
+    def _wants_keys(self) -> bool:
+        control = self._control
+        if control < 0 or termios.tcgetattr(control)[_LFLAG] & termios.ICANON:
+            return False
+        return os.tcgetpgrp(self._ours) == os.getpgrp()
+
+    def _pass_keys(self) -> None:
+        """Hand keys over for as long as the command asks for single ones at its stderr."""
+        with contextlib.suppress(OSError, termios.error), open(os.ctermid(), "rb", buffering=0) as ours:
+            typed = select.poll()
+            typed.register(ours, select.POLLIN)
+            while self._wants_keys():
+                if not typed.poll(_LOOK):
+                    continue
+                time.sleep(_UNTAKEN)
+                if typed.poll(0) and self._wants_keys() and not os.write(self._control, ours.read(_KEYS) or b""):
+                    break
+        self._passing_keys.release()
 
     def through(self, data: bytes) -> bool:
         """Write what the command wrote; False where nobody reads it any more."""

@@ -11,10 +11,12 @@ import json
 import os
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from otel_stageio import conventions as names
 from otel_stageio.errors import ItemNameError, quoted
-from otel_stageio.job import links, status
+from otel_stageio.job import attempts, links, status
 from otel_stageio.job.layout import placed, stages
 from otel_stageio.journal import files
+from otel_stageio.views import manifest
 from otel_stageio.views.summary import Summary
 from otel_stageio.views.tally import Tally
 
@@ -53,8 +55,13 @@ def _taken(stage: StageLayout, why: str) -> str:
 
 def _is_output(stage: StageLayout) -> bool:
     """Whether the stage itself, without items, tracked the item's folder as its output."""
+    whole = stage.whole
     try:
-        document = json.loads(files.small(str(stage.whole.manifest)))
+        known = status.newest(whole)
+        if known is not None and known.status == names.RUNNING:  # its manifest.json is of some seconds ago
+            document = manifest.manifest(attempts.state(whole, known.attempt, live=True))
+        else:
+            document = json.loads(files.small(str(whole.manifest)))
         return any(entry["path"] == stage.place for entry in document["outputs"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

@@ -90,7 +90,8 @@ class Lineage:
     def checksum(self, file_id: str, path: str = "") -> str | None:
         """The sha256 (``sha256:<hex>``) of a large file that some stage read, a former attempt of this one, or None.
 
-        `file_id` is as `record.digests.file_id` has it, `path` as manifests show it. Raises OSError as `producer`.
+        `file_id` is as `record.artifacts.digests.file_id` has it, `path` as manifests show it. Raises OSError as
+        `producer`.
         """
         self._look()
         for outputs in (*self._of_item(path), *self._outputs):

@@ -19,6 +19,8 @@ from otel_stageio.model import LogRecord
 from otel_stageio.views import manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from otel_stageio.job.layout import JobLayout
 
 #: How long a member waits for the owner, who writes the manifest at the end, and how often it looks, in seconds.
@@ -45,10 +47,14 @@ def claim(of: Attempt) -> str:
     files.make_folders(parent)
     number = 1
     while True:
-        name = f"{host.name()}-{os.getpid()}-{number}"
+        name = _name(os.getpid(), number)
         if files.claim_folder(os.path.join(parent, name)):
             return name
         number += 1
+
+
+def _name(pid: int, number: int) -> str:
+    return f"{host.name()}-{pid}-{number}"
 
 
 def attempt(stage: StageLayout, number: int) -> Attempt | None:
@@ -67,7 +73,21 @@ def running(stage: StageLayout) -> Attempt | None:
     newest = status.newest(stage)
     if newest is None or newest.status != names.RUNNING:
         return None
+    held = locks.held_here(str(stage.lock))
+    if held and newest.host == host.name() and not status.is_holder(newest, held):
+        return None  # it is dead: the holder begins the next one
     return attempt(stage, newest.attempt)
+
+
+def shared_by(stage: StageLayout, processes: Iterable[int]) -> Attempt | None:
+    """The newest attempt of a stage, ended or not, where one of these processes of this host opened or joined it."""
+    newest = status.newest(stage)
+    if newest is None:
+        return None
+    here = (newest.host, newest.boot_id) == (host.name(), host.boot_id())
+    joined = stage.members_dir(newest.attempt)
+    shared = any((here and pid == newest.pid) or os.path.isdir(joined / _name(pid, 1)) for pid in processes)
+    return attempt(stage, newest.attempt) if shared else None
 
 
 def at(job: JobLayout, folder: str) -> Attempt | None:

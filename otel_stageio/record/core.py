@@ -6,13 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_stageio.errors import guard
-from otel_stageio.record.logger import level_number
+from otel_stageio.record.logs.logger import level_number
 
 if TYPE_CHECKING:
     import logging
 
-    from otel_stageio.record.console import Console
-    from otel_stageio.record.logger import StageLogger
+    from otel_stageio.record.logs.console import Console
+    from otel_stageio.record.logs.logger import StageLogger
     from otel_stageio.record.opened import Opened
     from otel_stageio.record.recorder import Recorder
     from otel_stageio.settings import Settings

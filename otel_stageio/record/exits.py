@@ -15,6 +15,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+from otel_stageio.record import workers
+
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
@@ -95,6 +97,7 @@ def register(stage: OpenStage, *, sigterm: bool) -> None:
     atexit.register(_closers[id(stage)])
     if not getattr(sys.excepthook, "__stageio__", False):
         sys.excepthook = _chained(sys.excepthook)
+    workers.at_end(_worker_ends)
     if sigterm and _in_main_thread():
         _install_sigterm()
 
@@ -162,6 +165,14 @@ def _close(key: int) -> None:
 def _at_exit() -> None:
     close_all()
     _settle_up()
+
+
+def _worker_ends(raised: BaseException | None) -> None:
+    # An interrupt at the keyboard reaches all processes at once: it is told by the one that began.
+    if isinstance(raised, Exception):
+        _uncaught(raised)
+    if workers.ends_at_once():  # else functions of atexit come yet, the program's among them
+        _at_exit()
 
 
 def _settle_up() -> None:
@@ -283,8 +294,9 @@ def _fork_ends() -> None:
 
 
 def _forked() -> None:
-    global pending, _acting, _holds  # noqa: PLW0603 - the parent's
-    pending = _acting = False
+    global pending, _acting, _holds, _registered  # noqa: PLW0603 - the parent's
+    # Functions of atexit are gone in a child of multiprocessing; elsewhere a second call finds nothing to do.
+    pending = _acting = _registered = False
     _holds = 0
     _inherited.extend(_open.values())
     _open.clear()

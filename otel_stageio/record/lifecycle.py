@@ -10,11 +10,11 @@ from otel_stageio import conventions as names
 from otel_stageio.errors import StatusError, quoted
 from otel_stageio.job import members, recovery, registry
 from otel_stageio.job.layout import placed
-from otel_stageio.record import ending, exceptions, exits
-from otel_stageio.record.commands import StageCommands
+from otel_stageio.record import ending, exceptions, exits, ranks
+from otel_stageio.record.artifacts.tracking import StageTracking
+from otel_stageio.record.commands.runner import StageCommands
 from otel_stageio.record.notes import StageNotes
 from otel_stageio.record.otel import hosts
-from otel_stageio.record.tracking import StageTracking
 from otel_stageio.record.values import plain
 from otel_stageio.views import span
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from otel_stageio.job.layout import JobLayout, StageLayout
     from otel_stageio.model import Value
     from otel_stageio.record.background import Background
-    from otel_stageio.record.capture import Capture
+    from otel_stageio.record.logs.capture import Capture
     from otel_stageio.record.provenance import GitProbe
     from otel_stageio.record.sending import Sending
     from otel_stageio.record.usage import UsageMeter
@@ -164,6 +164,7 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
             self._recorder.warn(
                 f"member {self._opened.member} ended as failed: {about.get(names.REASON, 'no reason')!s}"
             )
+        ranks.part(self._folder, self._opened.attempt)
         self._leave()
 
     def _leave(self) -> None:

@@ -7,30 +7,19 @@ multiprocessing has the stage open, and where it is a rank of several of which t
 from __future__ import annotations
 
 import os
-import sys
-import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from otel_stageio.job import members, numbers, status
-from otel_stageio.job.layout import EVENTS, StageLayout
+from otel_stageio.job import members
 from otel_stageio.job.naming import split_name
-from otel_stageio.record import exits
+from otel_stageio.record import exits, ranks, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from otel_stageio.job.layout import StageLayout
     from otel_stageio.job.members import Attempt
     from otel_stageio.record.opened import Request
-
-#: Seconds that a rank waits for the first one, and between two looks.
-PATIENCE: Final = 10.0
-_PAUSE: Final = 0.05
-#: Seconds that the processes of one launch may begin apart.
-_SLACK: Final = 60
-
-#: Seconds that a process may seem to have begun too late, since the kernel tells the time of boot in whole ones.
-_ROUNDING: Final = 2
 
 #: The attempt that a stage is unpickled for.
 _wanted: list[str] = []
@@ -65,13 +54,21 @@ def find(request: Request) -> Found:
     named = _named(request)
     if named is not None:
         return Found(named)
-    if _is_child():
-        stage = _stage(request)
-        if stage is not None and members.holder(stage) in _ancestors():
-            return Found(members.running(stage))
+    if exits.inherited() or workers.is_worker():
+        inherited = _of_ancestor(request)
+        if inherited is not None:
+            return Found(inherited)
     if request.settings.rank > 0 and not request.item:
-        return _of_first_rank(request)
+        first = ranks.of_first(request)
+        return Found(first) if first is not None else Found(None, (_alone(request),))
     return Found()
+
+
+def _alone(request: Request) -> str:
+    return (
+        f"this process is rank {request.settings.rank}, and rank 0 did not open the stage within {ranks.PATIENCE:.0f} "
+        f"s: it was opened here. Unset {request.settings.rank_source} where the processes do not share a stage"
+    )
 
 
 def _named(request: Request) -> Attempt | None:
@@ -90,24 +87,16 @@ def _is_meant(request: Request, stage: StageLayout) -> bool:
     return stage.name == name and stage.item == request.item and number in (None, stage.number)
 
 
-def _stage(request: Request) -> StageLayout | None:
-    """The stage that is asked for, where it has a folder already or its number is known without one."""
-    job = request.job
-    resolved = numbers.resolve(job, request.text, number=request.number, declared=request.declared, claim=False)
-    if resolved.how == "claimed":
+def _of_ancestor(request: Request) -> Attempt | None:
+    """The attempt that an ancestor of this process has open, or had where the script that opened it is read again."""
+    stage = ranks.stage_of(request)
+    if stage is None:
         return None
-    return StageLayout(job, resolved.number, resolved.name, request.item)
-
-
-def _is_child() -> bool:
-    """Whether this process was made from another one: by multiprocessing, whatever its way, or by a fork."""
-    if exits.inherited():
-        return True
-    module: Any = sys.modules.get("multiprocessing.process")
-    # While a spawned child reads the main script again it does not know its parent yet.
-    return module is not None and (
-        module.parent_process() is not None or getattr(module.current_process(), "_inheriting", False)
-    )
+    ancestors = _ancestors()
+    held = members.running(stage) if members.holder(stage) in ancestors else None
+    # A worker may start when the stage has ended already: what it opens is no further attempt, which would end as
+    # failed and take the place of the one that did the work.
+    return members.shared_by(stage, ancestors) if held is None and workers.reads_again() else held
 
 
 def _ancestors() -> set[int]:
@@ -118,43 +107,3 @@ def _ancestors() -> set[int]:
         return {each.pid for each in psutil.Process().parents()}
     except psutil.Error:
         return {os.getppid()}
-
-
-def _of_first_rank(request: Request) -> Found:
-    """The attempt of rank 0: the one that runs, or is of the same launch. Waits for it.
-
-    One that had ended before this process began is that of a launch before.
-    """
-    import psutil
-
-    born = psutil.Process().create_time()
-    until = time.monotonic() + PATIENCE
-    while True:
-        stage = _stage(request)
-        for number in reversed(stage.attempts() if stage is not None else ()):
-            found = members.attempt(stage, number) if stage is not None else None
-            if found is not None:
-                if members.running(found.stage) is not None or _is_of_launch(found, born):
-                    return Found(found)
-                break
-        if time.monotonic() >= until:
-            break
-        time.sleep(_PAUSE)
-    warning = (
-        f"this process is rank {request.settings.rank}, and rank 0 did not open the stage within {PATIENCE:.0f} s: it "
-        f"was opened here. Unset {request.settings.rank_source} where the processes do not share a stage"
-    )
-    return Found(None, (warning,))
-
-
-def _is_of_launch(found: Attempt, born: float) -> bool:
-    """Whether an attempt that does not run any more is of the launch of this process, which was `born` at that time.
-
-    Its last event is dated by the file system, since the clock of its host may be minutes from ours.
-    """
-    known = status.read_summary(found.stage, found.number)
-    path = os.path.join(found.folder, EVENTS)
-    later = os.stat(path).st_mtime - status.clock_ahead(path) - born
-    if known is not None and known.ended:
-        return later >= -_ROUNDING
-    return later >= -_SLACK and found.started.time_unix_nano >= int((born - _SLACK) * 1e9)

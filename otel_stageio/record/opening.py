@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from otel_stageio import conventions as names
+from otel_stageio.errors import StageRunningError
 from otel_stageio.job import attempts, changes, host, identity, items, links, locks, members, numbers, runs, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.job.numbers import Resolved
 from otel_stageio.job.runs import Run
 from otel_stageio.journal import files
 from otel_stageio.model import Resource, Value
-from otel_stageio.record import holding, provenance
+from otel_stageio.record import holding, membership, provenance, ranks
 from otel_stageio.record.opened import Opened, Request
 from otel_stageio.record.otel import entry
 from otel_stageio.record.otel.entry import Entry
@@ -65,6 +66,21 @@ def _resolved_unseen(request: Request) -> Resolved:
     except OSError:
         places = [place for place, _ in numbers.declared_stages(request.declared)]
         return numbers.Resolved(number=1 + max(places, default=0), name=request.text, how="claimed")
+
+
+def open_stage(request: Request) -> Opened:
+    """Take part in the attempt that this process belongs to, or open a new one. Raises what `open_attempt` does."""
+    found = membership.find(request)
+    if found.attempt is not None:
+        return open_member(request, found.attempt)
+    try:
+        opened = open_attempt(request)
+    except StageRunningError:
+        fellow = ranks.of_fellow(request)
+        if fellow is None:
+            raise
+        return open_member(request, fellow)
+    return opened._replace(warnings=(*found.warnings, *opened.warnings))
 
 
 def open_attempt(request: Request) -> Opened:
@@ -253,6 +269,7 @@ def _start(opened: Opened, request: Request, *, job_id: str, run: Run | None) ->
         names.STAGE_NAME: stage.name,
         names.STAGE_NUMBER: stage.number,
         **({names.STAGE_ITEM: stage.item} if stage.item else {}),
+        **({names.RANK: request.settings.rank} if request.settings.rank and not stage.item else {}),
         names.STAGE_ATTEMPT: opened.attempt,
         names.STAGE_MANIFEST: request.manifest,
         names.JOB_ID: job_id,

@@ -14,7 +14,7 @@ from otel_stageio.errors import OutputPathError, guard, quoted
 from otel_stageio.job import status
 from otel_stageio.job.layout import MANIFEST, STAGE_LOG, STAGEIO, StageLayout
 from otel_stageio.job.naming import folder_name
-from otel_stageio.record.artifacts import absolute_path
+from otel_stageio.record.artifacts.description import absolute_path
 from otel_stageio.record.core import StageCore
 
 if TYPE_CHECKING:

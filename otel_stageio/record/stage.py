@@ -16,21 +16,21 @@ from otel_stageio.job import numbers
 from otel_stageio.job.layout import StageLayout
 from otel_stageio.job.naming import check_item, check_name
 from otel_stageio.record import ending, exits, membership
-from otel_stageio.record.artifacts import JobPaths
+from otel_stageio.record.artifacts.description import JobPaths
+from otel_stageio.record.artifacts.hashing import Hasher
 from otel_stageio.record.background import Background
-from otel_stageio.record.console import Console
-from otel_stageio.record.handler import StageHandler
-from otel_stageio.record.hashing import Hasher
 from otel_stageio.record.lifecycle import StageLifecycle
-from otel_stageio.record.logger import make_logger
+from otel_stageio.record.logs.console import Console
+from otel_stageio.record.logs.handler import StageHandler
+from otel_stageio.record.logs.logger import make_logger
+from otel_stageio.record.logs.quick import QuickWay
 from otel_stageio.record.opened import Opened, Request
-from otel_stageio.record.opening import open_attempt, open_member, open_silent
+from otel_stageio.record.opening import open_silent, open_stage
 from otel_stageio.record.otel import awaiting, carrier, hosts, tracer
 from otel_stageio.record.otel.context import StageTrace
 from otel_stageio.record.otel.limits import SpanLimits
 from otel_stageio.record.paths import path_text
 from otel_stageio.record.provenance import GitProbe
-from otel_stageio.record.quick import QuickWay
 from otel_stageio.record.secrets.redaction import Redactor
 from otel_stageio.record.sending import Sending
 from otel_stageio.record.usage import UsageMeter
@@ -194,11 +194,7 @@ class StageIO(StageLifecycle):
             )
 
         with guard(tell):
-            found = membership.find(request)
-            if found.attempt is not None:
-                return open_member(request, found.attempt)
-            opened = open_attempt(request)
-            return opened._replace(warnings=(*found.warnings, *opened.warnings))
+            return open_stage(request)
         return open_silent(request)
 
     @staticmethod
@@ -242,7 +238,7 @@ class StageIO(StageLifecycle):
             self._recorder.poke = self._background.poke
         exits.register(self, sigterm=self._settings.sigterm and opened.job is not None and not opened.member)
         if self._settings.capture == "root":
-            from otel_stageio.record.capture import Capture
+            from otel_stageio.record.logs.capture import Capture
 
             self._capture = Capture.start(self._recorder, opened.layout.label)
         if opened.member:

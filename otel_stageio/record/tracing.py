@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _JOB_DIR = "STAGEIO_JOB_DIR"
 _ATTEMPT = "STAGEIO_ATTEMPT"
+_ITEM = "STAGEIO_ITEM"
 _RUN = "STAGEIO_RUN"
 
 
@@ -71,7 +72,8 @@ class StageTracing(StageCore):
 
         With ``TRACEPARENT``, ``TRACESTATE`` and ``BAGGAGE`` of the step or span that this is called in,
         ``STAGEIO_JOB_DIR`` and ``STAGEIO_RUN``: a stage there is in the same job, run and trace. By ``STAGEIO_ATTEMPT``
-        this stage, opened there again, takes part in this attempt.
+        this stage, opened there again, takes part in this attempt. The item of this stage, ``STAGEIO_ITEM``, is that of
+        all stages there which name none.
         """
         made = surroundings.environment()
         with self._troubled("cannot hand on the trace"):
@@ -84,6 +86,8 @@ class StageTracing(StageCore):
         places = self._opened.recorder.places
         if places is not None:
             made[_ATTEMPT] = places.attempt_folder
+        if self._opened.layout.item or made.get(_ITEM):
+            made[_ITEM] = self._opened.layout.item
         if self._opened.run_name:
             made[_RUN] = self._opened.run_name
         return made

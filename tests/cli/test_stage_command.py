@@ -314,6 +314,38 @@ def test_keys(terminal: Terminal, number: int) -> None:
     assert {"icanon", "echo", "opost", "onlcr"} <= set(re.findall("-?[a-z]+", terminal.expect("\n$ ")))
 
 
+def test_keys_of_a_pager(terminal: Terminal) -> None:
+    """A pager that reads its keys from stderr gets them; what is typed when it has left is the shell's."""
+    Path("pager.py").write_text(
+        "import os, sys, termios, tty\n"
+        "before = termios.tcgetattr(2)\n"
+        "tty.setcbreak(2)\n"
+        "print('ready', flush=True)\n"
+        "while (key := os.read(2, 1)) != b'q':\n"
+        "    print('key', key, flush=True)\n"
+        "termios.tcsetattr(2, termios.TCSADRAIN, before)\n"
+    )
+    for _ in range(2):
+        terminal.type(f"echo one | stageio run --stage mux -- {sys.executable} pager.py\n")
+        terminal.expect("ready\r\n")
+        terminal.type("a")
+        terminal.expect("key b'a'\r\n")
+        terminal.type("q")
+        terminal.expect("$ ")
+        terminal.type("echo code=$?\n")
+        terminal.expect("code=0\r\n")
+
+
+def test_a_process_left_behind_in_a_terminal(terminal: Terminal) -> None:
+    """It writes to the terminal as long as it lives, and nothing is said of its end."""
+    terminal.type("stageio run --stage mux -- sh -c '(sleep 1.5; echo late; sleep 0.2) &'\n")
+    terminal.expect("not recorded\r\n")
+    terminal.expect("late\r\n")
+    time.sleep(0.5)
+    terminal.type("echo done; echo code=$?\n")
+    assert "cat: " not in terminal.expect("code=0\r\n")
+
+
 def test_ctrl_c(terminal: Terminal) -> None:
     """Ctrl-C ends the command, once, and the shell sees it: a script ends, and an exit code is 130."""
     terminal.type("stageio run --stage mux -- sh -c 'echo ready; exec sleep 60'; echo code=$?\n")

@@ -31,7 +31,7 @@ from otel_stageio import (
     stage,
 )
 from otel_stageio.journal import reader
-from otel_stageio.record import artifacts, hashing
+from otel_stageio.record.artifacts import description, hashing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -247,8 +247,8 @@ def test_inputs_that_are_no_paths(io: StageIO, told, paths: Any):
 
 def test_a_folder_of_very_many_entries(io: StageIO, tmp_path: Path, told, monkeypatch: pytest.MonkeyPatch):
     """A call and a failure look at no more entries of a folder than the limit; a success counts them all."""
-    monkeypatch.setattr(artifacts, "SMALL_FOLDER", 10)
-    monkeypatch.setattr(artifacts, "AUTO_FILES", 100)
+    monkeypatch.setattr(description, "SMALL_FOLDER", 10)
+    monkeypatch.setattr(description, "AUTO_FILES", 100)
     monkeypatch.setattr(hashing, "allowed_cores", lambda: 1)  # no thread beside: what is looked at is the call's
     many = tmp_path / "many"
     many.mkdir()

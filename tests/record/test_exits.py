@@ -268,11 +268,11 @@ def StageIO(*args, **options):
     ),
     "sigterm-while-waiting-for-checksums": failed(
         """
-        from otel_stageio.record import artifacts, digests
+        from otel_stageio.record.artifacts import description, digests
         def hash_file(path):
             time.sleep(20)
         digests.hash_file = hash_file
-        artifacts.digests.hash_file = hash_file
+        description.digests.hash_file = hash_file
         big = io.get_output_path("big")
         big.write_bytes(bytes(2 << 20))
         io.track_output(big, "audio")

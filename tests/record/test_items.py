@@ -100,6 +100,8 @@ def test_a_name_that_an_output_has(out):
         io.save_json({}, "words.json")
         (io.get_output_path("parts/1.txt")).write_text("1")
         io.track_output(out / "06_asr/parts", "parts")
+        with pytest.raises(ItemNameError, match="is an output of the stage"):  # manifest.json does not have it yet
+            StageIO("06_asr", out, item="parts")
     for item, why in (("words.json", "is a file"), ("parts", "is an output of the stage")):
         with pytest.raises(ItemNameError, match=rf"{why}; give the item another name"):
             StageIO("06_asr", out, item=item)

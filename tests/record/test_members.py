@@ -8,15 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from otel_stageio import StageIO, StageRunningError, open_job
 from otel_stageio.job.members import settle
 from otel_stageio.journal import reader
-from otel_stageio.record import membership
 from tests.conftest import clean_environment
-from tests.hosts import SimulatedHost
 
 #: The card's script: the stage is opened at the module's level, so that spawned children open it again.
 SCRIPT = """
@@ -133,6 +130,48 @@ def test_a_child_with_the_stages_environment(out):
     assert {row["message"] for row in open_job(out).logs()} >= {"good", "bad"}
 
 
+@pytest.mark.parametrize(("item", "around"), [("ep1", ""), ("ep1", "ep2"), ("", "ep2")])
+def test_a_child_of_an_item(monkeypatch, out, item, around):
+    """It takes part in the item's attempt without naming the item again, whatever item its parent's parents are of."""
+    monkeypatch.setenv("STAGEIO_ITEM", around)
+    with StageIO("06_asr", out, item=item) as io:
+        subprocess.run([sys.executable, "-c", OPENED, out, "hello"], env=io.environ(), check=True, timeout=60)
+    (row,) = open_job(out).attempts()
+    assert (row["item"] or "", row["attempt"], io.manifest["log_counts"]["INFO"]) == (item, 1, 1)
+
+
+AFTERWARDS = """
+import multiprocessing as mp, sys
+from otel_stageio import StageIO
+
+with StageIO("prepare", sys.argv[2], stage_number=5) as before:
+    before.get_stage_logger().info("prepared")
+io = StageIO("asr", sys.argv[2], stage_number=6)
+
+def work():
+    io.get_stage_logger().info("late")
+    StageIO("05_prepare", sys.argv[2]).finalize("skipped")
+
+if __name__ == "__main__":
+    io.finalize()
+    process = mp.get_context(sys.argv[1]).Process(target=work)
+    process.start()
+    process.join()
+    sys.exit(process.exitcode)
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_worker_that_starts_when_the_stage_has_ended(method, out, tmp_path):
+    """Where it reads the script again it opens nothing anew; what its task then opens is an attempt of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(AFTERWARDS)
+    subprocess.run([sys.executable, script, method, out], env=clean_environment(), check=True, timeout=60)
+    rows = [(row["stage"], row["attempt"], row["status"]) for row in open_job(out).attempts()]
+    assert sorted(rows) == [("asr", 1, "success"), ("prepare", 1, "success"), ("prepare", 2, "skipped")]
+    assert manifest(out)["log_counts"]["INFO"] == 1
+
+
 def test_an_attempt_that_is_over(out):
     """A process that still has the environment of an attempt that ended opens an attempt of its own."""
     with StageIO("06_asr", out) as io:
@@ -162,106 +201,6 @@ def test_a_stranger_is_refused(out):
     assert b"StageRunningError" in refused.stderr
     with StageIO("06_asr", out), pytest.raises(StageRunningError):
         StageIO("06_asr", out)
-
-
-# Ranks.
-
-RANK = """
-import sys, time
-from otel_stageio import StageIO
-time.sleep(float(sys.argv[2]))
-io = StageIO("06_train", sys.argv[1])
-io.get_stage_logger().info("at work")
-time.sleep(float(sys.argv[3]))
-io.finalize("success")
-io.get_stage_logger().info("Stage complete")
-"""
-
-
-@pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"])
-def test_ranks_share_an_attempt(variable, out):
-    """Of the processes of a launch the first opens the stage, and the others wait for it and take part."""
-    ranks = [start(RANK, out, 0.5 if n == 0 else 0, 1.0, **{variable: str(n)}) for n in range(3)]
-    assert [rank.wait(60) for rank in ranks] == [0] * 3
-    document = manifest(out, "06_train")
-    assert (document["attempt"], document["status"], document["log_counts"]["INFO"] >= 3) == (1, "success", True)
-    assert len(members(out, "06_train")) == 2
-    rows = open_job(out).logs()
-    assert sorted(row["message"] for row in rows) == ["Stage complete"] * 3 + ["at work"] * 3
-    assert len({row["span_id"] for row in rows}) == 1
-
-
-def test_a_first_rank_that_is_faster(out):
-    """Rank 0 may be done before another rank looks: that one belongs to the attempt all the same."""
-    ranks = [start(RANK, out, 0 if n == 0 else 1.0, 0, RANK=str(n)) for n in range(2)]
-    assert [rank.wait(60) for rank in ranks] == [0] * 2
-    assert [row["attempt"] for row in open_job(out).attempts()] == [1]
-    assert len(members(out, "06_train")) == 1
-
-
-def test_a_first_rank_that_never_comes(out, monkeypatch):
-    """After ten seconds, here less, a rank opens the stage itself, and says so in the manifest."""
-    monkeypatch.setattr(membership, "PATIENCE", 0.3)
-    monkeypatch.setenv("RANK", "2")
-    began = time.monotonic()
-    io = StageIO("06_train", out)
-    assert time.monotonic() - began >= 0.3
-    io.finalize()
-    (warning,) = manifest(out, "06_train")["warnings"]
-    assert "this process is rank 2, and rank 0 did not open the stage" in warning["message"]
-    assert "Unset RANK" in warning["message"]
-
-
-WRITES_LATER = """
-import sys
-from otel_stageio import StageIO
-io = StageIO("asr", sys.argv[1], stage_number=6)
-for name in ("later.txt", "never.txt"):
-    io.track_output(io.get_output_path(name), "text")
-io.get_output_path("later.txt").write_text("three words here")
-if sys.argv[2:]:
-    io.finalize()
-"""
-
-
-@pytest.mark.parametrize("ends", [[], ["by finalize"]])
-def test_what_a_member_tracked_before_it_wrote_it(out, ends):
-    """Outputs of a member are looked at again when its part ends: sizes and checksums are those of what it left."""
-    with StageIO("asr", out, stage_number=6) as io:
-        run(WRITES_LATER, out, *ends, **io.environ())
-    later, never = manifest(out)["outputs"]
-    assert (later["size_bytes"], later["checksum_method"], never["checksum"]) == (16, "sha256", None)
-    assert [entry["message"] for entry in manifest(out)["warnings"]] == [
-        "06_asr/never.txt was tracked as an output and never made"
-    ]
-
-
-@pytest.mark.parametrize("clock", [300.0, 0.0, -300.0])
-@pytest.mark.parametrize("before", [True, False])
-def test_ranks_on_hosts_whose_clocks_are_apart(out, monkeypatch, clock, before):
-    """What rank 0 ended before this rank began is of a launch before, wherever the clock of rank 0 stands."""
-
-    def rank_0():
-        StageIO("train", out, stage_number=1).finalize()
-
-    SimulatedHost("node0", clock=clock).does(rank_0)
-    began = psutil.Process().create_time()
-    ended = began - 20 if before else began + 1
-    os.utime(out / "01_train" / ".stageio" / "001" / "events.jsonl", (ended, ended))
-    monkeypatch.setattr(membership, "PATIENCE", 0.1)
-    monkeypatch.setenv("RANK", "1")
-    with StageIO("train", out, stage_number=1) as io:
-        pass
-    assert (io.manifest["attempt"], io._opened.member == "") == ((2, True) if before else (1, False))
-
-
-def test_ranks_with_items_are_no_members(out, monkeypatch):
-    """Where each process has an item of its own, nobody waits for anybody."""
-    monkeypatch.setenv("SLURM_PROCID", "3")
-    began = time.monotonic()
-    with StageIO("06_asr", out, item=3) as io:
-        assert io._opened.member == ""
-    assert time.monotonic() - began < 5
 
 
 # Ends.
@@ -426,3 +365,27 @@ def test_records_of_members_are_the_stages(out):
     (record,) = reader.log_records(str(out / f"06_asr/.stageio/001/members/{member}/logs.jsonl"))
     assert (record.span_id, record.attributes["stageio.member"]) == (span, member)
     assert f"-{record.attributes['process.pid']}-1" in member
+
+
+WRITES_LATER = """
+import sys
+from otel_stageio import StageIO
+io = StageIO("asr", sys.argv[1], stage_number=6)
+for name in ("later.txt", "never.txt"):
+    io.track_output(io.get_output_path(name), "text")
+io.get_output_path("later.txt").write_text("three words here")
+if sys.argv[2:]:
+    io.finalize()
+"""
+
+
+@pytest.mark.parametrize("ends", [[], ["by finalize"]])
+def test_what_a_member_tracked_before_it_wrote_it(out, ends):
+    """Outputs of a member are looked at again when its part ends: sizes and checksums are those of what it left."""
+    with StageIO("asr", out, stage_number=6) as io:
+        run(WRITES_LATER, out, *ends, **io.environ())
+    later, never = manifest(out)["outputs"]
+    assert (later["size_bytes"], later["checksum_method"], never["checksum"]) == (16, "sha256", None)
+    assert [entry["message"] for entry in manifest(out)["warnings"]] == [
+        "06_asr/never.txt was tracked as an output and never made"
+    ]

@@ -23,7 +23,7 @@ from otel_stageio.record.otel.span import JournalSpan
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_stageio.record.handler import StageHandler
+    from otel_stageio.record.logs.handler import StageHandler
     from otel_stageio.record.otel.hosts import Host
     from otel_stageio.record.otel.limits import SpanLimits
     from otel_stageio.record.otel.span import Book

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from otel_stageio import conventions as names
 from otel_stageio.errors import attempt
 from otel_stageio.model import Value
-from otel_stageio.record import digests
-from otel_stageio.record.digests import Digest
+from otel_stageio.record.artifacts import digests
+from otel_stageio.record.artifacts.digests import Digest
 from otel_stageio.record.exceptions import said
 from otel_stageio.record.values import clean_text
 from otel_stageio.views.moments import rfc3339

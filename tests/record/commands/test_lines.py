@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_stageio.journal import encode, limits
-from otel_stageio.record.lines import LONGEST, Line, LineSplitter
+from otel_stageio.record.commands.lines import LONGEST, Line, LineSplitter
 
 
 def lines(*pieces: bytes) -> list[str | Line]:

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from otel_stageio.errors import StageIOError, guard
-from otel_stageio.record.digests import Digest, hash_file, hash_tree, measure_tree, print_stat, sha256, watch
+from otel_stageio.record.artifacts.digests import Digest, hash_file, hash_tree, measure_tree, print_stat, sha256, watch
 from otel_stageio.record.values import clean_text
 
 if TYPE_CHECKING:

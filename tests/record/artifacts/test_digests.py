@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from otel_stageio.record import digests
-from otel_stageio.record.digests import Digest, hash_file, hash_tree, measure_tree, print_stat, watch
+from otel_stageio.record.artifacts import digests
+from otel_stageio.record.artifacts.digests import Digest, hash_file, hash_tree, measure_tree, print_stat, watch
 
 
 def sha256(content: bytes) -> str:
@@ -120,7 +120,7 @@ def test_a_file_that_becomes_a_fifo_does_not_block(monkeypatch: pytest.MonkeyPat
 
 AS_NOBODY = """
     import os
-    from otel_stageio.record.digests import hash_file, hash_tree, print_stat
+    from otel_stageio.record.artifacts.digests import hash_file, hash_tree, print_stat
     hash_file(__file__), print_stat(__file__)
     os.chmod(".", 0o755)
     os.makedirs("tree/closed")
@@ -444,7 +444,7 @@ def test_hashlib_is_loaded_when_first_needed(run_script):
     """A stage that hashes nothing does not pay for OpenSSL."""
     source = """
         import sys
-        from otel_stageio.record import hashing
+        from otel_stageio.record.artifacts import hashing
         hashing.Hasher(print, cores=2)
         print("hashlib" in sys.modules)
         hashing.hash_file(__file__)

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.journal import encode
-from otel_stageio.record.lines import LineSplitter
+from otel_stageio.record.commands.lines import LineSplitter
 from otel_stageio.views import logline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_stageio.model import Value
-    from otel_stageio.record.handler import StageHandler
-    from otel_stageio.record.lines import Line
+    from otel_stageio.record.commands.lines import Line
+    from otel_stageio.record.logs.handler import StageHandler
 
 STDOUT: Final = "stdout"
 STDERR: Final = "stderr"
@@ -271,7 +271,8 @@ def leave(descriptor: int, to: int | None = None) -> None:
     actions = [(os.POSIX_SPAWN_DUP2, descriptor, 0)]
     if to is not None:
         actions.append((os.POSIX_SPAWN_DUP2, to, 1))
-    script = "exec cat" if to is not None else "exec cat >/dev/null 2>&1"
+    # A pseudoterminal ends with an error, of which nobody has to know.
+    script = f"exec cat {'' if to is not None else '>/dev/null '}2>/dev/null"
     with contextlib.suppress(OSError):
         # In a process group of its own: what the terminal sends is for the command's group.
         os.posix_spawn(

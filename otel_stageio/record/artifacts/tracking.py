@@ -11,11 +11,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import SettingError, quoted
-from otel_stageio.record import artifacts
-from otel_stageio.record.digests import Digest
+from otel_stageio.record.artifacts import description
+from otel_stageio.record.artifacts.digests import Digest
+from otel_stageio.record.artifacts.small_files import SmallFiles, Told
 from otel_stageio.record.exceptions import said
 from otel_stageio.record.paths import written_beside
-from otel_stageio.record.small_files import SmallFiles, Told
 from otel_stageio.record.values import clean_text, plain
 from otel_stageio.views.artifacts import EVENT_OF
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
     from otel_stageio.model import Value
-    from otel_stageio.record.artifacts import Described
-    from otel_stageio.record.hashing import Hasher
+    from otel_stageio.record.artifacts.description import Described
+    from otel_stageio.record.artifacts.hashing import Hasher
 
     AnyPath = str | os.PathLike[str]
 
@@ -99,8 +99,8 @@ class StageTracking(SmallFiles):
         return found
 
     def _matches(self, pattern: object) -> list[Any]:
-        text = artifacts.path_text(pattern)
-        if artifacts.is_remote(text):
+        text = description.path_text(pattern)
+        if description.is_remote(text):
             return [pattern]
         import glob
 
@@ -148,7 +148,7 @@ class StageTracking(SmallFiles):
                 kind = metadata.pop("type", None)
             kind = "file" if kind is None else kind
             policy = self._settings.checksum
-            if artifacts.is_policy(metadata.get("checksum")):
+            if description.is_policy(metadata.get("checksum")):
                 policy = metadata.pop("checksum")
             given: dict[str, Value] = {names.ARTIFACT_ROLE: role, names.ARTIFACT_TYPE: said(kind)}
             given.update(about or {})
@@ -159,7 +159,7 @@ class StageTracking(SmallFiles):
     def _record(
         self, role: str, path: object, policy: str, given: dict[str, Value], *, judging: bool = False
     ) -> Described:
-        described = artifacts.describe(
+        described = description.describe(
             path, job=self._job_paths, policy=policy, address=self._recorder.redactor.address
         )
         shown = str(described.attributes[names.FILE_PATH])
@@ -196,7 +196,7 @@ class StageTracking(SmallFiles):
 
     def _digested(self, key: str, digest: Digest) -> None:
         """Record a digest that was made after its call; called by the hashing thread."""
-        made = artifacts.digest_attributes(digest)
+        made = description.digest_attributes(digest)
         if digest.file_id and digest.value is not None:
             self._digests[digest.file_id] = digest.value
         if digest.files is not None:
@@ -257,4 +257,4 @@ def _look_at(path: str) -> tuple[bytes | None, bool]:
         found = os.stat(path)
     except (OSError, ValueError):
         return None, False
-    return artifacts.print_of(found), stat.S_ISDIR(found.st_mode)
+    return description.print_of(found), stat.S_ISDIR(found.st_mode)

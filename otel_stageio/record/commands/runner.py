@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping, Sequence
 
-    from otel_stageio.record.output import Output, Reader
+    from otel_stageio.record.commands.output import Output, Reader
 
 #: Seconds that a command has for its own end after Ctrl-C.
 _AFTER_INTERRUPT: Final = 0.25
@@ -54,13 +54,18 @@ class StageCommands(StageTracing):
 
         Gives a `subprocess.CompletedProcess`; its ``stdout`` and ``stderr`` hold what was written with
         ``capture_output=True``, else None. Raises CommandError, with the last lines of its output, where the command
-        cannot be started, does not end within `timeout` seconds (then it is killed), or, with `check`, fails. Other
-        keywords are `subprocess.Popen`'s. Threads may run commands side by side; asyncio waits in `asyncio.to_thread`.
+        cannot be started, does not end within `timeout` seconds (then it is killed), or, with `check`, fails;
+        ValueError and TypeError where what is given is no command. Other keywords are `subprocess.Popen`'s. Threads
+        may run commands side by side; asyncio waits in `asyncio.to_thread`.
         """
         import subprocess
 
         captured = [each for each in _STREAMS if capture_output or popen.get(each) == subprocess.PIPE]
         command = _Command(args, captured)
+        if not command.words:
+            raise ValueError(
+                'io.run has no command: give a program and its arguments, as in io.run(["ffmpeg", "-i", path])'
+            )
         if encoding or errors or text or popen.pop("universal_newlines", None):
             command.decodes = (encoding or "utf-8", errors or "strict")
         if isinstance(input, str):
@@ -92,7 +97,7 @@ class StageCommands(StageTracing):
     ) -> int:
         import subprocess
 
-        from otel_stageio.record import output
+        from otel_stageio.record.commands import output
         from otel_stageio.record.outcome import NOT_EXECUTABLE, NOT_FOUND
 
         if input is not None:
@@ -130,7 +135,7 @@ class StageCommands(StageTracing):
         return process.returncode
 
     def _end(self, command: _Command, recorded: Output, readers: list[Reader]) -> None:
-        from otel_stageio.record.output import leave
+        from otel_stageio.record.commands.output import leave
 
         left = {reader.stream: held for reader in readers if (held := reader.finish()) >= 0}
         recorded.close()
@@ -143,7 +148,7 @@ class StageCommands(StageTracing):
 
 
 def _reader(process: subprocess.Popen[Any], name: str, recorded: Output, command: _Command) -> Reader:
-    from otel_stageio.record.output import Reader
+    from otel_stageio.record.commands.output import Reader
 
     with getattr(process, name) as pipe:  # the reader's descriptor is its own
         return Reader(os.dup(pipe.fileno()), name, recorded, command.keeps(name))

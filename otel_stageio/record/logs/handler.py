@@ -19,7 +19,7 @@ from otel_stageio import conventions as names
 from otel_stageio.errors import attempt, guard
 from otel_stageio.record import exceptions, steps
 from otel_stageio.record.exceptions import said
-from otel_stageio.record.logger import DEEPEST, handled_by
+from otel_stageio.record.logs.logger import DEEPEST, handled_by
 from otel_stageio.record.otel import context as stages
 from otel_stageio.record.values import plain
 from otel_stageio.views import logline
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_stageio.model import Scope, Value
-    from otel_stageio.record.console import Console
+    from otel_stageio.record.logs.console import Console
     from otel_stageio.record.recorder import Recorder
 
 #: What every stdlib record has; anything else came from ``extra`` or from the host's record factory.

@@ -216,3 +216,10 @@ def test_nothing_is_recorded():
     with StageIO("asr", "out", stage_number=6, mode="off") as io:
         assert io.run([sys.executable, "-c", "print(1)"], capture_output=True, text=True).stdout == "1\n"
     assert not os.path.exists("out")
+
+
+def test_no_command(io):
+    """An empty list is said to be what it is; nothing is on record of it."""
+    with pytest.raises(ValueError, match=r"^io\.run has no command: "):
+        io.run([])
+    assert io.manifest["steps"] == []

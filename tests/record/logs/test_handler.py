@@ -18,7 +18,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from otel_stageio import StageIO, StageIOError
 from otel_stageio import conventions as names
 from otel_stageio.conventions import severity
-from otel_stageio.record import handler as handler_module
+from otel_stageio.record.logs import handler as handler_module
 
 
 @pytest.fixture

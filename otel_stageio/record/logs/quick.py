@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from otel_stageio.model import Attributes, Value
-    from otel_stageio.record.handler import StageHandler
-    from otel_stageio.record.logger import StageLogger
+    from otel_stageio.record.logs.handler import StageHandler
+    from otel_stageio.record.logs.logger import StageLogger
 
 #: Their names, and what the journal says of them. From WARNING up a record is on the span, too.
 _LEVELS: Final = {

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from otel_stageio import conventions as names
-from otel_stageio.record import artifacts
-from otel_stageio.record.artifacts import Described, JobPaths
+from otel_stageio.record.artifacts import description
+from otel_stageio.record.artifacts.description import Described, JobPaths
 from otel_stageio.record.secrets.redaction import Redactor
 
 
@@ -23,7 +23,7 @@ def sha256(data: bytes) -> str:
 
 def describe(path: object, **options: Any) -> Described:
     """Describe a path as a stage does that has no secrets of its own."""
-    return artifacts.describe(path, address=Redactor().address, **options)
+    return description.describe(path, address=Redactor().address, **options)
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ def job(tmp_path) -> JobPaths:
 @pytest.mark.parametrize("value", ["auto", "sha256", "stat", "off", "sha256:" + "ab" * 32, "SHA256:" + "AB" * 32])
 def test_policies(value):
     """These values of ``checksum=`` are ours."""
-    assert artifacts.is_policy(value)
+    assert description.is_policy(value)
 
 
 @pytest.mark.parametrize("value", [None, "", "md5", "Auto", "sha256:ab", "sha256:" + "xy" * 32, b"auto", 1, ["auto"]])
 def test_other_values_are_no_policies(value):
     """Any other value is the user's."""
-    assert not artifacts.is_policy(value)
+    assert not description.is_policy(value)
 
 
 def test_paths_inside_the_job_are_relative_to_it(tmp_path):
@@ -74,7 +74,7 @@ def test_file(tmp_path, job):
     assert (found.later, found.kind) == (None, "file")
 
 
-@pytest.mark.parametrize("size", [artifacts.SMALL_FILE, artifacts.SMALL_FILE + 1])
+@pytest.mark.parametrize("size", [description.SMALL_FILE, description.SMALL_FILE + 1])
 def test_files_up_to_one_mebibyte_are_hashed_in_the_call(tmp_path, job, size):
     """A file of 1 MiB has its checksum at once; that of a larger one is still to be made, and says so."""
     path = tmp_path / "a"
@@ -137,8 +137,8 @@ def test_folder(tmp_path, job):
 
 def test_large_folder_is_left_for_later(tmp_path, job, monkeypatch):
     """A folder of many files is not walked in the call; its digest is still to be made, beyond a limit a stat print."""
-    monkeypatch.setattr(artifacts, "SMALL_FOLDER", 3)
-    monkeypatch.setattr(artifacts, "AUTO_FILES", 5)
+    monkeypatch.setattr(description, "SMALL_FOLDER", 3)
+    monkeypatch.setattr(description, "AUTO_FILES", 5)
     path = tmp_path / "many"
     path.mkdir()
     for number in range(5):
@@ -249,14 +249,14 @@ def test_size_is_that_of_what_was_hashed(tmp_path, job, monkeypatch):
     """Of a file that grew between the look at it and the reading, size and checksum are those of the same bytes."""
     path = tmp_path / "growing"
     path.write_bytes(b"one")
-    real = artifacts.digests.hash_file
+    real = description.digests.hash_file
 
-    def late(of: str) -> artifacts.Digest:
+    def late(of: str) -> description.Digest:
         with path.open("ab") as file:
             file.write(b" two")
         return real(of)
 
-    monkeypatch.setattr(artifacts.digests, "hash_file", late)
+    monkeypatch.setattr(description.digests, "hash_file", late)
     found = describe(path, job=job, policy="auto").attributes
     assert (found[names.FILE_SIZE], found[names.ARTIFACT_CHECKSUM]) == (7, sha256(b"one two"))
 
@@ -284,7 +284,7 @@ def test_time_beyond_the_calendar(tmp_path, job, monkeypatch):
         def __getattr__(self, name: str) -> object:
             return getattr(self._found, name)
 
-    monkeypatch.setattr(artifacts.os, "stat", lambda path: Late(real(path)))
+    monkeypatch.setattr(description.os, "stat", lambda path: Late(real(path)))
     about = describe(tmp_path / "a", job=job, policy="off").attributes
     assert names.FILE_MODIFIED not in about
     assert about[names.FILE_SIZE] == 0

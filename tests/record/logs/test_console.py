@@ -22,9 +22,9 @@ import rich.console
 import rich.logging
 
 from otel_stageio.errors import SettingError
-from otel_stageio.record.console import Console
+from otel_stageio.record.logs.console import Console
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 INFO, WARNING, ERROR, CRITICAL, DEBUG = logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL, logging.DEBUG
 
 
@@ -157,7 +157,7 @@ def test_lines_of_many_threads(run_script):
     """A thousand lines of four threads arrive each in one piece."""
     source = """
         import logging, threading
-        from otel_stageio.record.console import Console
+        from otel_stageio.record.logs.console import Console
         console = Console()
         def write(name):
             for number in range(250):
@@ -222,7 +222,7 @@ def test_a_real_terminal():
     """On a pseudo terminal a warning is coloured and a line of a fresh process comes out as it is."""
     source = """
         import logging
-        from otel_stageio.record.console import Console
+        from otel_stageio.record.logs.console import Console
         Console().write("grün", logging.INFO)
         Console().write("careful", logging.WARNING)
     """
@@ -282,7 +282,7 @@ def test_stderr_closed_by_the_shell(tmp_path: Path):
     """A program started with 2>&- runs as without the console, also where fd 2 is a file of its own by then."""
     source = """
         import logging, sys
-        from otel_stageio.record.console import Console
+        from otel_stageio.record.logs.console import Console
         data = open("data", "w")
         Console().write("line", logging.INFO)
         Console.report("line")
@@ -301,7 +301,7 @@ def test_a_reader_that_goes_away(run_script):
     """When the reader of a pipe is gone the program goes on to its end."""
     source = """
         import logging, os, sys
-        from otel_stageio.record.console import Console
+        from otel_stageio.record.logs.console import Console
         reading, writing = os.pipe()
         sys.stderr = open(writing, "w", buffering=1)
         os.close(reading)
@@ -351,7 +351,7 @@ def test_a_stream_that_encodes_nothing():
 TQDM = """
     import io, logging, sys
     from tqdm import tqdm
-    from otel_stageio.record.console import Console
+    from otel_stageio.record.logs.console import Console
     console = Console({mode!r})
     print("begin", file=sys.stderr)
     for number in tqdm(range(5), {options}, ncols=60, mininterval=0):
@@ -397,7 +397,7 @@ def test_a_bar_of_rich_is_not_torn():
     source = """
         import logging, time
         from rich.progress import Progress
-        from otel_stageio.record.console import Console
+        from otel_stageio.record.logs.console import Console
         console = Console()
         console.write("begin", logging.INFO)
         with Progress() as progress:
@@ -584,7 +584,7 @@ def test_nothing_is_imported(run_script):
     """The console loads neither tqdm nor rich."""
     source = """
         import sys
-        from otel_stageio.record.console import Console
+        from otel_stageio.record.logs.console import Console
         Console().write("line", 20)
         print(sorted({"tqdm", "rich"} & set(sys.modules)))
     """
@@ -596,7 +596,7 @@ def test_a_thread_that_holds_tqdms_lock(run_script):
     source = """
         import logging, sys
         from tqdm import tqdm
-        from otel_stageio.record.console import Console
+        from otel_stageio.record.logs.console import Console
         class Stream:
             encoding = "utf-8"
             depth = 0

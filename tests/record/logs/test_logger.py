@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from otel_stageio import SettingError, StageIO, get_stage_logger
-from otel_stageio.record.logger import handled_by, level_number
+from otel_stageio.record.logs.logger import handled_by, level_number
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 

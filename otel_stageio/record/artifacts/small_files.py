@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from otel_stageio import conventions as names
 from otel_stageio.errors import guard
 from otel_stageio.journal import encode
-from otel_stageio.record import artifacts, digests
+from otel_stageio.record.artifacts import description, digests
 from otel_stageio.record.paths import StagePaths
 from otel_stageio.record.values import clean_text, plain
 from otel_stageio.views.artifacts import EVENT_OF, RESERVED
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from otel_stageio.job.lineage import Lineage
     from otel_stageio.job.outputs import Producer
     from otel_stageio.model import Value
-    from otel_stageio.record.artifacts import JobPaths
+    from otel_stageio.record.artifacts.description import JobPaths
     from otel_stageio.record.plain import Frame
     from otel_stageio.record.secrets.redaction import Redactor
 
@@ -155,7 +155,7 @@ class SmallFiles(StagePaths):
             return False
         if role == "output":
             told = manner.told(text[: len(text) - len(shown)], self._settings.checksum)
-            self._outputs[shown] = artifacts.print_of(file), told, more[1]
+            self._outputs[shown] = description.print_of(file), told, more[1]
         return True
 
     def _ask(self) -> Redactor:
@@ -221,7 +221,7 @@ def _absolute(path: object) -> str:
     else:
         return ""
     if text[:1] != "/" or "//" in text or "/." in text:
-        return "" if artifacts.is_remote(text) else artifacts.absolute_path(text)
+        return "" if description.is_remote(text) else description.absolute_path(text)
     return text
 
 

@@ -20,9 +20,9 @@ from otel_stageio import StageIO
 from otel_stageio import conventions as names
 from otel_stageio.job.layout import EVENTS, TRACES
 from otel_stageio.journal import files, reader
-from otel_stageio.record import digests, small_files
+from otel_stageio.record.artifacts import digests, small_files
+from otel_stageio.record.artifacts.small_files import SmallFiles
 from otel_stageio.record.clock import Clock
-from otel_stageio.record.small_files import SmallFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

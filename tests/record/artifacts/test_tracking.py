@@ -23,13 +23,13 @@ from otel_stageio import StageIO
 from otel_stageio import conventions as names
 from otel_stageio.job import lineage
 from otel_stageio.job.lineage import Lineage
-from otel_stageio.record import artifacts, tracking
+from otel_stageio.record.artifacts import description, tracking
 
 if TYPE_CHECKING:
     from otel_stageio.model import LogRecord
-    from otel_stageio.record.digests import Digest
+    from otel_stageio.record.artifacts.digests import Digest
 
-LARGE = artifacts.SMALL_FILE + 1
+LARGE = description.SMALL_FILE + 1
 NOT_YET = "not computed yet"
 NOT_WAITED = "the stage ended before it was computed"
 
@@ -168,7 +168,7 @@ def test_arguments_that_break_when_asked(io, audio, told):
 
 def test_trouble_of_our_own_never_reaches_the_stage(io, audio, monkeypatch, capsys):
     """A bug of ours in a call costs the entry: one line on stderr, one entry in `degraded`, and the stage goes on."""
-    monkeypatch.setattr(tracking.artifacts, "describe", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(tracking.description, "describe", lambda *_, **__: 1 / 0)
     io.track_input(audio.parent)
     io.track_input(audio.parent)
     assert io.manifest["degraded"] == ["cannot track an input: ZeroDivisionError: division by zero"]
@@ -465,12 +465,12 @@ def test_one_output_that_cannot_be_judged_leaves_the_others(io, monkeypatch):
     for name in ("a", "b"):
         io.track_output(io.get_output_path(name))
         (io.stage_dir / name).touch()
-    real = artifacts.describe
+    real = description.describe
 
-    def describe(path: str, **options: object) -> artifacts.Described:
+    def describe(path: str, **options: object) -> description.Described:
         return real(path, **options) if path.endswith("b") else 1 / 0
 
-    monkeypatch.setattr(tracking.artifacts, "describe", describe)
+    monkeypatch.setattr(tracking.description, "describe", describe)
     io.finalize()
     assert [entry.get("kind") for entry in io.manifest["outputs"]] == ["missing", None]
     assert io.manifest["degraded"] == ["cannot judge an output: ZeroDivisionError: division by zero"]
@@ -555,17 +555,17 @@ def test_the_digest_of_a_large_file_is_an_event_of_its_own(io, tmp_path, told):
 def slow(monkeypatch):
     """Digests of large files wait for `go`; gives the event."""
     go = threading.Event()
-    real = artifacts.digests.hash_file
+    real = description.digests.hash_file
 
     def hash_file(path: str) -> Digest:
-        if os.path.getsize(path) > artifacts.SMALL_FILE:
+        if os.path.getsize(path) > description.SMALL_FILE:
             # As a real one does while it reads: it looks whether anybody still wants it.
             while not go.wait(0.01):
-                if artifacts.digests.watch.tick is not None:
-                    artifacts.digests.watch.tick(0)
+                if description.digests.watch.tick is not None:
+                    description.digests.watch.tick(0)
         return real(path)
 
-    monkeypatch.setattr(artifacts.digests, "hash_file", hash_file)
+    monkeypatch.setattr(description.digests, "hash_file", hash_file)
     yield go
     go.set()
 
@@ -644,15 +644,15 @@ def test_a_large_file_after_the_end_is_hashed_in_the_call(io, tmp_path, told):
 @pytest.fixture
 def settled(monkeypatch) -> None:
     """Files need no two seconds to be trusted."""
-    monkeypatch.setattr(artifacts.digests, "_SETTLED", 0)
+    monkeypatch.setattr(description.digests, "_SETTLED", 0)
 
 
 @pytest.fixture
 def reads(monkeypatch) -> list[str]:
     """The large files that were read."""
     seen: list[str] = []
-    real = artifacts.digests.hash_file
-    monkeypatch.setattr(artifacts.digests, "hash_file", lambda path: seen.append(Path(path).name) or real(path))
+    real = description.digests.hash_file
+    monkeypatch.setattr(description.digests, "hash_file", lambda path: seen.append(Path(path).name) or real(path))
     return seen
 
 
@@ -851,7 +851,7 @@ def hashing() -> int:
 @pytest.mark.parametrize("cores", [1, 4])
 def test_threads_that_hash(slow, monkeypatch, cores):
     """One beside the stage, none where only one core is allowed; at a success as many as there are cores."""
-    monkeypatch.setattr("otel_stageio.record.hashing.allowed_cores", lambda: cores)
+    monkeypatch.setattr("otel_stageio.record.artifacts.hashing.allowed_cores", lambda: cores)
     io = StageIO("asr", stage_number=6)
     for number in range(6):
         large(f"{number}", b"%d" % number)
@@ -875,7 +875,7 @@ def test_threads_that_hash(slow, monkeypatch, cores):
 
 def test_progress_of_the_digests_is_on_the_console(slow, monkeypatch, capsys, io):
     """While a success waits for digests the console says how far they are."""
-    monkeypatch.setattr("otel_stageio.record.hashing._QUIET", 0.05)
+    monkeypatch.setattr("otel_stageio.record.artifacts.hashing._QUIET", 0.05)
     large()
     io.track_input("large")
     threading.Timer(0.5, slow.set).start()

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from opentelemetry import trace
 
 from otel_stageio import StageIO
-from otel_stageio.record import exits, quick
+from otel_stageio.record import exits
+from otel_stageio.record.logs import quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable

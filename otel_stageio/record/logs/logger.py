@@ -18,8 +18,8 @@ from otel_stageio.errors import SettingError, attempt, quoted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_stageio.record.handler import StageHandler
-    from otel_stageio.record.quick import QuickWay
+    from otel_stageio.record.logs.handler import StageHandler
+    from otel_stageio.record.logs.quick import QuickWay
     from otel_stageio.record.stage import StageIO
 
 #: stage.log has every level, also those that somebody put below DEBUG.
@@ -202,8 +202,8 @@ def _console_logger(name: str, log_level: int | str | None) -> StageLogger:
 def _new_console_logger(name: str) -> StageLogger:
     from otel_stageio import settings
     from otel_stageio.model import Resource
-    from otel_stageio.record.console import Console
-    from otel_stageio.record.handler import StageHandler
+    from otel_stageio.record.logs.console import Console
+    from otel_stageio.record.logs.handler import StageHandler
     from otel_stageio.record.recorder import Recorder
     from otel_stageio.record.secrets.redaction import Redactor
 

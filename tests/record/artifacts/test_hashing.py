@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from otel_stageio.errors import StageIOError
-from otel_stageio.record import digests, hashing
-from otel_stageio.record.hashing import Digest, Hasher, allowed_cores, hash_file
+from otel_stageio.record.artifacts import digests, hashing
+from otel_stageio.record.artifacts.hashing import Digest, Hasher, allowed_cores, hash_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -322,7 +322,7 @@ def test_at_the_interpreters_end(run_script):
     """In an atexit handler, where newer Pythons start no threads, what is queued is hashed all the same."""
     source = """
         import atexit
-        from otel_stageio.record.hashing import Hasher, hash_file
+        from otel_stageio.record.artifacts.hashing import Hasher, hash_file
         path = __file__  # which is gone by then
         hasher = Hasher(lambda key, digest: print(f"{key} {digest.value is not None}\\n", end=""), cores=2)
         @atexit.register
@@ -339,7 +339,7 @@ def test_a_signal_handler_ends_the_stage_in_the_middle_of_a_call(run_script):
     """A handler that interrupts submit or wait may call abandon, again and again, without a deadlock."""
     source = """
         import os, signal, time
-        from otel_stageio.record.hashing import Digest, Hasher
+        from otel_stageio.record.artifacts.hashing import Digest, Hasher
         hashers = []
         signal.signal(signal.SIGALRM, lambda *_: [hasher.abandon() for hasher in hashers[-1:]])
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
@@ -361,7 +361,7 @@ def test_a_child_by_fork_has_no_work(run_script):
     source = """
         import os, threading, warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads: the very case
-        from otel_stageio.record.hashing import Digest, Hasher
+        from otel_stageio.record.artifacts.hashing import Digest, Hasher
         begun, go = threading.Event(), threading.Event()
         def work():
             begun.set()

@@ -12,8 +12,8 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_stageio.record.handler import StageHandler
-from otel_stageio.record.logger import StageLogger
+from otel_stageio.record.logs.handler import StageHandler
+from otel_stageio.record.logs.logger import StageLogger
 from otel_stageio.ship.quiet import delivering
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What a stage reads and makes: tracked, described, and hashed."""

@@ -1,0 +1,1 @@
+"""Commands that a stage runs, and what they write."""
