@@ -33,7 +33,6 @@ _TYPE_BYTES = 2
 _FLOCK_BYTES = 32
 
 _TAKEN = frozenset({errno.EAGAIN, errno.EACCES})
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 
 _OWNER_BYTES = 65536
 #: What an owner says who only writes the end of a dead attempt.
@@ -268,18 +267,17 @@ def _open(path: str) -> int:
 
 
 def _take(fd: int) -> bool | None:
-    """Lock the file without waiting: True; False, somebody has it; None, there are no locks here."""
+    """Lock the file without waiting: True; False, somebody has it; None, there are no locks here.
+
+    ENOLCK and ENOSYS say that, and whatever else a mount answers whose lock server is away: EIO, ESTALE, 524.
+    """
     try:
         if _OFD_SETLK is None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
             fcntl.fcntl(fd, _OFD_SETLK, _flock(fcntl.F_WRLCK))
     except OSError as why:
-        if why.errno in _TAKEN:
-            return False
-        if why.errno in _NO_LOCKS:
-            return None
-        raise
+        return False if why.errno in _TAKEN else None
     return True
 
 

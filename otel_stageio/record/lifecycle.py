@@ -169,6 +169,8 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
 
     def _leave(self) -> None:
         """Let go as a member: what it recorded is to be in the manifest, also where the attempt has ended already."""
+        with self._troubled("cannot settle the artifacts"):  # of what it tracked the owner knows nothing
+            self._judge_outputs()
         self._recorder.sync()
         opened = self._opened
         if opened.job is not None:

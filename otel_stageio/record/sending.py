@@ -103,11 +103,13 @@ def _before_threads_end() -> None:
     global _registered  # noqa: PLW0603 - once for the process
     import concurrent.futures.thread  # noqa: F401
 
+    if not _registered:
+        forks.first()
     register: Callable[[Callable[[], None]], None] | None = getattr(threading, "_register_atexit", None)
     if register is not None and not _registered:
         with contextlib.suppress(RuntimeError):  # the process is ending already
             register(lambda: _last_calls(tell=False))
-        _registered = True
+    _registered = True
 
 
 def _last_calls(*, tell: bool = True) -> None:

@@ -377,7 +377,7 @@ io.finalize()
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-@pytest.mark.parametrize("lock_error", NO_LOCKS)
+@pytest.mark.parametrize("lock_error", [*NO_LOCKS, errno.ESTALE])
 def test_lock_calls_that_fail_for_real(tmp_path, run_script, lock_error):
     """Where the C library itself refuses every lock, stages run, and one that was killed is warned of."""
     (tmp_path / "locks.c").write_text(NO_LOCKS_C)

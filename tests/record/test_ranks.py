@@ -13,6 +13,7 @@ import pytest
 from otel_stageio import StageIO, open_job
 from otel_stageio.record import ranks
 from tests.conftest import clean_environment
+from tests.hosts import SimulatedHost
 
 
 @pytest.fixture
@@ -177,3 +178,18 @@ def test_ranks_with_items_are_no_members(out, monkeypatch):
     with StageIO("06_asr", out, item=3) as io:
         assert io._opened.member == ""
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("clock", [300.0, 0.0, -300.0])
+@pytest.mark.parametrize("before", [True, False])
+def test_ranks_on_hosts_whose_clocks_are_apart(out, monkeypatch, clock, before):
+    """What rank 0 ended before this rank began is of a launch before, wherever the clock of rank 0 stands."""
+    SimulatedHost("node0", clock=clock).does(lambda: StageIO("train", out, stage_number=1).finalize())
+    events = out / "01_train" / ".stageio" / "001" / "events.jsonl"
+    ended = time.time() - ranks._age() + (-20 if before else 1)
+    os.utime(events, (ended, ended))
+    monkeypatch.setattr(ranks, "PATIENCE", 0.1)
+    monkeypatch.setenv("RANK", "1")
+    with StageIO("train", out, stage_number=1) as io:
+        pass
+    assert (io.manifest["attempt"], io._opened.member == "") == ((2, True) if before else (1, False))
