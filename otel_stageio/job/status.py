@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from otel_stageio.views.summary import Summary
 
 #: Seconds that a stage of this host, whose lock cannot be asked, is held to run after its last heartbeat (every 10 s).
-HEARTBEAT_TRUSTED: Final = 60.0
+HEARTBEAT_TRUSTED: Final = locks.TRUSTED
 #: The same for another host, whose clock may give its heartbeat the time, and may be wrong by minutes.
 HEARTBEAT_TRUSTED_ELSEWHERE: Final = 900.0
 #: Seconds that two clocks may be apart and count as one: asking takes time.
