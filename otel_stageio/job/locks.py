@@ -120,7 +120,9 @@ class StageLock:
             since = time.monotonic()
             while taken is False and time.monotonic() < since + _patience(former):
                 time.sleep(_PAUSE)
-                taken, former = _take(fd), _owner(fd)
+                taken, (said, former) = _take(fd), (former, _owner(fd))
+                if former is None and said is not None:  # it is about to go: patience begins anew
+                    since = time.monotonic()
             if taken is False:
                 _close(fd)
                 return Held(former)
