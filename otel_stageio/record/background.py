@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from otel_stageio.record import forks
+from otel_stageio.record.processes import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_stageio.errors import guard
-from otel_stageio.record import exits, forks
+from otel_stageio.record.processes import exits, forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from otel_stageio.record import workers
+from otel_stageio.record.processes import workers
 
 if TYPE_CHECKING:
     import logging

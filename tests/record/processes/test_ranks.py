@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from otel_stageio import StageIO, open_job
-from otel_stageio.record import ranks
+from otel_stageio.record.processes import ranks
 from tests.conftest import clean_environment
 from tests.hosts import SimulatedHost
 
