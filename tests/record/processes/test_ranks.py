@@ -87,7 +87,7 @@ def test_a_first_rank_that_never_comes(out, monkeypatch):
 def test_a_first_rank_that_comes_too_late(out, monkeypatch):
     """The ranks that gave up waiting share one attempt, and rank 0 takes part in it when it comes: none is refused."""
     monkeypatch.setattr(ranks, "PATIENCE", 0.2)
-    waits = f"from otel_stageio.record import ranks\nranks.PATIENCE = 0.2\n{RANK}"
+    waits = f"from otel_stageio.record.processes import ranks\nranks.PATIENCE = 0.2\n{RANK}"
     started = [start(waits, out, 0, 4.0, RANK=str(n)) for n in (1, 2, 3)]
     until = time.monotonic() + 20
     while len(members(out, "06_train")) < 2 and time.monotonic() < until:
