@@ -108,7 +108,19 @@ class _Running:
             output.trouble(f"{told}: what that writes is passed on, and not recorded")
         for name, held in left.items():
             leave(held, _DESCRIPTORS[name])
-        return Outcome(code)
+        return self._passed_through(Outcome(code))
+
+    def _passed_through(self, outcome: Outcome) -> Outcome:
+        """Say where output got lost: without us the command would have been told, and had not ended well."""
+        lost = [f"{name} cannot be written ({of.trouble})" for name, of in self._streams.items() if of.trouble]
+        if not lost:
+            return outcome
+        why = f"output of the command is lost: {' and '.join(lost)}"
+        output.trouble(why)
+        if outcome.status == names.SUCCESS:
+            return Outcome(1, why)
+        self._io.add_warning(why)
+        return outcome
 
     def _resized(self) -> bool:
         both = [of.resize() for of in self._streams.values()]

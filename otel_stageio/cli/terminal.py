@@ -9,6 +9,7 @@ the terminal of their stderr; so what is typed then, and nobody takes at ours, i
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -29,6 +30,8 @@ _IFLAG, _OFLAG, _LFLAG = 0, 1, 3
 _UNTAKEN: Final = 0.05
 _LOOK: Final = 50
 _KEYS: Final = 1024
+#: Nobody reads a pipe any more, or a terminal has hung up: the command's end is all that there is to tell.
+_GONE: Final = (errno.EPIPE, errno.EIO)
 #: What `cfmakeraw` leaves of these.
 _COOKED_IN: Final = termios.ICRNL | termios.IXON | termios.ISTRIP
 _COOKED: Final = termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN
@@ -61,6 +64,8 @@ class Stream:
         self.is_terminal = os.isatty(descriptor)
         self._settings: list[Any] = []
         self._passing_keys = threading.Lock()
+        #: Why not all that the command wrote is where it was meant for; "" also where nobody reads it any more.
+        self.trouble = ""
         #: The command's terminal, for as long as somebody reads it; -1 where it has none.
         self._control = -1
         #: What the command gets, and what it then comes out of.
@@ -139,7 +144,9 @@ class Stream:
                 waiting = select.poll()
                 waiting.register(self._ours, select.POLLOUT)
                 waiting.poll()
-            except OSError:
+            except OSError as why:
+                if why.errno not in _GONE:
+                    self.trouble = why.strerror or str(why)
                 self.close()
                 return False
         return True

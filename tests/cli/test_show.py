@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from otel_stageio import StageIO
+from tests.conftest import clean_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,3 +99,12 @@ def test_the_job_by_default(stageio: Command, tmp_path: Path, monkeypatch: pytes
     ran = stageio("show")
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
     assert "is no job folder" in ran.err
+
+
+def test_nobody_looks(tmp_path: Path) -> None:
+    """With stdout closed there is nothing to show, and nothing breaks."""
+    story(tmp_path / "out")
+    command = [sys.executable, "-m", "otel_stageio", "show", str(tmp_path / "out")]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    ran = subprocess.run([*shell, *command], env=clean_environment(), stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")

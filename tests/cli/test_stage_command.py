@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -194,6 +195,35 @@ def test_nobody_reads() -> None:
     ran = subprocess.run(["bash", "-c", script], env=clean_environment(), capture_output=True, check=True, timeout=60)
     assert ran.stdout == b"y\n141\n"
     assert manifest()["reason"] == "killed (SIGPIPE)"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+def test_a_full_disk() -> None:
+    """Where its output cannot be written the command has not succeeded, and why is on record also if nobody is told."""
+    for to_stderr in (subprocess.PIPE, subprocess.STDOUT):
+        with open("/dev/full", "wb") as full:
+            to = {"capture_output": False, "stdout": full, "stderr": to_stderr}
+            ran = run("--stage", "mux", "--", "echo", "lost", **to)
+        why = f"output of the command is lost: stdout cannot be written ({os.strerror(errno.ENOSPC)})"
+        told = f"stageio: {why}\n".encode() if to_stderr == subprocess.PIPE else None
+        assert (ran.returncode, ran.stderr, manifest()["reason"]) == (1, told, why)
+    with open("/dev/full", "wb") as full:
+        ran = run("--stage", "mux", "--", "yes", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    known = manifest()
+    assert (ran.returncode, known["reason"], why in str(known["warnings"])) == (
+        -signal.SIGPIPE,
+        "killed (SIGPIPE)",
+        True,
+    )
+
+
+def test_nobody_to_tell() -> None:
+    """What is wrong is told on stderr or not at all: it is no part of the command's output, and changes no record."""
+    for stderr in ("2>&-", "2>/dev/full"):
+        script = f"{sys.executable} -m otel_stageio run --stage mux --out missing -- echo all {stderr}"
+        ran = subprocess.run(["sh", "-c", script], env=clean_environment(), stdout=subprocess.PIPE, check=False)
+        assert (ran.returncode, ran.stdout) == (1, b"all\n")
+        assert manifest()["reason"] == "the command exited with 0 and did not make missing"
 
 
 def test_a_process_left_behind() -> None:
