@@ -56,7 +56,7 @@ def run(asked: Asked) -> Outcome:
     if outcome.status == names.SUCCESS:
         io.finalize(names.SUCCESS)
     elif outcome.signal:
-        io.close_failed(outcome.reason, error_type=outcome.error_type)
+        io.close_failed(outcome.reason, error_type=outcome.error_type, parts=True)
     else:
         io.finalize(names.FAILED, reason=outcome.reason, exit_code=outcome.code)
     return outcome

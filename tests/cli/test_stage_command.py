@@ -252,6 +252,18 @@ def test_the_signals_of_a_stage() -> None:
     assert (started.returncode, out, manifest()["reason"]) == (7, b"caught\n", "exit code 7")
 
 
+@pytest.mark.parametrize(("end", "reason"), [("kill -9 $$", "killed (SIGKILL)"), ("exit 3", "exit code 3")])
+def test_the_end_of_a_member(end: str, reason: str) -> None:
+    """A command that takes part in a stage, as a rank does, is told of where it fails, also by a signal."""
+    member = f"{sys.executable} -m otel_stageio run --stage mux -- sh -c '{end}'; echo went on"
+    ran = run("--stage", "mux", "--", "sh", "-c", member)
+    known = manifest()
+    (told,) = [each["message"] for each in known["warnings"]]
+    assert (ran.returncode, ran.stdout, known["status"]) == (0, b"went on\n", "success")
+    assert told.startswith("member ")
+    assert told.endswith(f" ended as failed: {reason}")
+
+
 def test_a_stage_that_runs() -> None:
     """A stage that is open elsewhere is refused before anything is started, with exit code 2."""
     with StageIO("mux", "out", stage_number=1):
