@@ -63,6 +63,8 @@ def command(
     if stage is not None:
         if name is not None:
             raise click.UsageError("--name is a pipeline's: a stage takes part in the run that STAGEIO_RUN names")
+        if "" in (*inputs, *outputs):
+            raise click.UsageError("--in or --out is given no file: is it a variable of the shell that is not set?")
         from otel_stageio.cli import stage_command
 
         return ended_as(stage_command.run(stage_command.Asked(job, stage, number, inputs, outputs, command)).code)

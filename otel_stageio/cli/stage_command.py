@@ -47,7 +47,7 @@ def run(asked: Asked) -> Outcome:
             io = StageIO(asked.stage, asked.job, stage_number=asked.number)
         for path in asked.inputs:
             io.track_input(path)
-            if not os.path.lexists(path) and "://" not in path:
+            if not _is_there(path):
                 output.trouble(f"input {path} is missing")
         outcome = _run(io, child, asked.command, closed)
     outcome = _judged(io, outcome, asked.outputs)
@@ -147,7 +147,7 @@ def _judged(io: StageIO, outcome: Outcome, outputs: Sequence[str]) -> Outcome:
     """Track the outputs. A command that says success and did not make one of them has failed."""
     missing = []
     for path in outputs:
-        there = os.path.lexists(path) or "://" in path
+        there = _is_there(path)
         if there or outcome.status == names.SUCCESS:
             io.track_output(path)
         if not there:
@@ -157,3 +157,8 @@ def _judged(io: StageIO, outcome: Outcome, outputs: Sequence[str]) -> Outcome:
         output.trouble(why)
         return Outcome(1, why)
     return outcome
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a file; a link to nothing is none. What is elsewhere (``s3://``) is not asked for."""
+    return os.path.exists(path) or "://" in path

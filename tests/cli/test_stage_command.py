@@ -115,6 +115,14 @@ def test_an_output_that_was_not_made() -> None:
     assert "video.mp4 was tracked as an output and never made" in str(found["warnings"])
 
 
+def test_a_link_to_nothing() -> None:
+    """A link that leads nowhere is no file: as an output it was not made, as an input it is missing."""
+    Path("link").symlink_to("nowhere")
+    ran = run("--stage", "mux", "--in", "link", "--out", "link", "--", "true")
+    told = b"stageio: input link is missing\nstageio: the command exited with 0 and did not make link\n"
+    assert (ran.returncode, ran.stderr) == (1, told)
+
+
 def test_an_input_that_is_missing() -> None:
     """A missing input is told and on record; whether that matters is the command's to say."""
     ran = run("--stage", "mux", "--in", "a.wav", "--", "true")
@@ -276,6 +284,7 @@ def test_a_stage_that_runs() -> None:
     [
         (["--number", "3"], "--number, --in and --out are a stage's"),
         (["--stage", "a", "--name", "b"], "--name is a pip"),
+        (["--stage", "a", "--out", ""], "--in or --out is given no file"),
     ],
 )
 def test_options_that_do_not_go_together(options: list[str], says: str) -> None:
