@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import select
 import stat
@@ -63,6 +64,8 @@ class Stream:
         self._ours = descriptor
         self.is_terminal = os.isatty(descriptor)
         self._settings: list[Any] = []
+        #: Whether ours processes output: within another `stageio run --stage` it is a pseudoterminal of that.
+        self._processing = termios.OPOST
         self._passing_keys = threading.Lock()
         #: Why not all that the command wrote is where it was meant for; "" also where nobody reads it any more.
         self.trouble = ""
@@ -74,6 +77,7 @@ class Stream:
             self.out, self.theirs = os.openpty()
             with contextlib.suppress(termios.error):
                 settings = termios.tcgetattr(descriptor)
+                self._processing = settings[_OFLAG] & termios.OPOST
                 settings[_OFLAG] &= ~termios.OPOST
                 termios.tcsetattr(self.theirs, termios.TCSANOW, settings)
                 self._settings = termios.tcgetattr(self.theirs)
@@ -107,10 +111,10 @@ class Stream:
             return
         with contextlib.suppress(OSError, termios.error):
             wanted = termios.tcgetattr(control)
-            if wanted != self._settings and os.tcgetpgrp(self._ours) == os.getpgrp():
+            if wanted != self._settings and self._in_front():
                 self._settings = wanted
                 made = [*wanted]
-                made[_OFLAG] |= 0 if _is_raw(wanted) else termios.OPOST
+                made[_OFLAG] |= 0 if _is_raw(wanted) else self._processing
                 termios.tcsetattr(self._ours, termios.TCSANOW, made)
             if self._ours == _STDERR and self._wants_keys() and self._passing_keys.acquire(blocking=False):
                 threading.Thread(target=self._pass_keys, name="otel-stageio-keys", daemon=True).start()
@@ -119,11 +123,19 @@ class Stream:
         control = self._control
         if control < 0 or termios.tcgetattr(control)[_LFLAG] & termios.ICANON:
             return False
-        return os.tcgetpgrp(self._ours) == os.getpgrp()
+        return self._in_front()
+
+    def _in_front(self) -> bool:
+        """Whether we may set our terminal up. Of one that does not control us nobody is in the background."""
+        return not _controls(self._ours) or os.tcgetpgrp(self._ours) == os.getpgrp()
+
+    def _keyboard(self) -> io.FileIO:
+        """Where keys are typed. What another `stageio run --stage` around us does not read, it hands over at ours."""
+        return io.FileIO(os.ctermid() if _controls(self._ours) else os.dup(self._ours))
 
     def _pass_keys(self) -> None:
         """Hand keys over for as long as the command asks for single ones at its stderr."""
-        with contextlib.suppress(OSError, termios.error), open(os.ctermid(), "rb", buffering=0) as ours:
+        with contextlib.suppress(OSError, termios.error), self._keyboard() as ours:
             typed = select.poll()
             typed.register(ours, select.POLLIN)
             while self._wants_keys():
@@ -150,6 +162,15 @@ class Stream:
                 self.close()
                 return False
         return True
+
+
+def _controls(terminal: int) -> bool:
+    """Whether it is our controlling terminal."""
+    try:
+        os.tcgetpgrp(terminal)
+    except OSError:
+        return False
+    return True
 
 
 def _is_raw(settings: list[Any]) -> bool:

@@ -345,8 +345,16 @@ def test_window_size(terminal: Terminal) -> None:
     terminal.type("\x03")
 
 
+#: A stage, and one within it.
+WAYS = (
+    "stageio run --stage mux --",
+    f"stageio run --stage mux -- {sys.executable} -m otel_stageio run --stage inner --",
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_keys(terminal: Terminal, number: int) -> None:
+def test_keys(terminal: Terminal, number: int, way: str) -> None:
     """A command that wants each key at once gets it, by whichever of its terminals it says so; it is put back after."""
     Path("keys.py").write_text(
         "import os, sys, termios, tty\n"
@@ -356,7 +364,7 @@ def test_keys(terminal: Terminal, number: int) -> None:
         "print('key', os.read(0, 1), flush=True)\n"
         f"termios.tcsetattr({number}, termios.TCSADRAIN, before)\n"
     )
-    terminal.type(f"stageio run --stage mux -- {sys.executable} keys.py\n")
+    terminal.type(f"{way} {sys.executable} keys.py\n")
     terminal.expect("\nready\r\n")
     time.sleep(0.2)
     terminal.type("x")
@@ -365,7 +373,8 @@ def test_keys(terminal: Terminal, number: int) -> None:
     assert {"icanon", "echo", "opost", "onlcr"} <= set(re.findall("-?[a-z]+", terminal.expect("\n$ ")))
 
 
-def test_keys_of_a_pager(terminal: Terminal) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_keys_of_a_pager(terminal: Terminal, way: str) -> None:
     """A pager that reads its keys from stderr gets them; what is typed when it has left is the shell's."""
     Path("pager.py").write_text(
         "import os, sys, termios, tty\n"
@@ -377,7 +386,7 @@ def test_keys_of_a_pager(terminal: Terminal) -> None:
         "termios.tcsetattr(2, termios.TCSADRAIN, before)\n"
     )
     for _ in range(2):
-        terminal.type(f"echo one | stageio run --stage mux -- {sys.executable} pager.py\n")
+        terminal.type(f"echo one | {way} {sys.executable} pager.py\n")
         terminal.expect("ready\r\n")
         terminal.type("a")
         terminal.expect("key b'a'\r\n")
