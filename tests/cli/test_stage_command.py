@@ -417,6 +417,23 @@ def test_ctrl_c(terminal: Terminal) -> None:
     assert manifest()["reason"] == "killed (SIGINT)"
 
 
+def test_ctrl_c_before_the_command_is_there(terminal: Terminal) -> None:
+    """Ctrl-C while the stage is opened, or waits for its first rank, is not lost: the command ends of it at once."""
+    Path("early.py").write_text(
+        "import os, time\n"
+        "from otel_stageio.cli.child import Child\n"
+        "with Child() as child:\n"
+        "    print('open', 'ing', flush=True)\n"
+        "    time.sleep(0.5)\n"
+        "    child.start(['sleep', '60'], os.environ, {})\n"
+        "    print('ended', child.wait(lambda: None))\n"
+    )
+    terminal.type(f"{sys.executable} early.py\n")
+    terminal.expect("open ing\r\n")
+    terminal.type("\x03")
+    terminal.expect("ended -2\r\n")
+
+
 def test_ctrl_c_that_is_caught(terminal: Terminal) -> None:
     """A command that catches Ctrl-C catches one, and goes on as it likes."""
     script = "trap 'echo caught' INT; echo ready; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.2; done; echo end"
