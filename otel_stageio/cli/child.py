@@ -89,6 +89,7 @@ class Child:
             for theirs, ours in streams.items()
         ]
         program = _found(command[0], environ.get("PATH", os.defpath))
+        early = signal.sigpending().intersection(_PASSED)
         try:
             self.pid = self._spawn(program, command, environ, actions)
         except OSError as why:
@@ -96,6 +97,8 @@ class Child:
                 raise _cannot_start(command[0], why) from None
             # A script without a first line that names its shell: shells run it themselves.
             self.pid = self._spawn("/bin/sh", ["/bin/sh", program, *command[1:]], environ, actions)
+        for sign in early:  # the terminal's, too: the command was not there yet
+            self._pass_on(sign)
 
     def _spawn(self, program: str, command: Sequence[str], environ: Mapping[str, str], actions: list[Any]) -> int:
         return os.posix_spawn(

@@ -53,8 +53,14 @@ def say(line: str) -> None:
 
 
 def trouble(line: str) -> None:
-    """One line about what is wrong."""
-    print(f"stageio: {shown(line)}", file=sys.stderr, flush=True)
+    """One line about what is wrong. Where nobody can be told, what is under way goes on all the same."""
+    if sys.stderr is None:  # print would take stdout in its place
+        return
+    try:
+        print(f"stageio: {shown(line)}", file=sys.stderr, flush=True)
+    except OSError:
+        # What is left in it would be written again at the very end, and change the exit code.
+        sys.stderr = None  # as where it was closed from the start
 
 
 def document(of: object) -> None:
@@ -74,6 +80,8 @@ def is_terminal() -> bool:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table; numbers at the right, and the words of a status in their colours."""
+    if sys.stdout is None:  # closed
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table

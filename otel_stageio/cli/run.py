@@ -28,7 +28,7 @@ _CODES: Final = """\
 \b
 Exit codes:
   COMMAND's own; where a signal ended it, the same signal ends stageio, and:
-  1    COMMAND exited with 0 and did not make what --out names
+  1    COMMAND exited with 0 and did not make what --out names, or its output could not be written
   2    asked for what cannot be done; COMMAND was not started
   126  COMMAND cannot be executed
   127  there is no COMMAND
@@ -63,6 +63,8 @@ def command(
     if stage is not None:
         if name is not None:
             raise click.UsageError("--name is a pipeline's: a stage takes part in the run that STAGEIO_RUN names")
+        if "" in (*inputs, *outputs):
+            raise click.UsageError("--in or --out is given no file: is it a variable of the shell that is not set?")
         from otel_stageio.cli import stage_command
 
         return ended_as(stage_command.run(stage_command.Asked(job, stage, number, inputs, outputs, command)).code)

@@ -27,6 +27,7 @@ _CODES: Final = """\
 \b
 Exit codes:
   0  the job could be read, whatever became of its stages
+  1  some of its stages could not be read: which and why is on stderr
   2  no job that can be read
 """
 _STAGE: Final = ("Stage", "Status", "Items", "Run", "Attempt", "Seconds")
@@ -45,16 +46,23 @@ def command(folder: str | None, *, every: bool, as_json: bool) -> int:
     from otel_stageio import settings
     from otel_stageio.read.job import open_job
 
-    job = open_job(folder or settings.load().job_dir or "out")
-    known = job.overview()
+    try:
+        job = open_job(folder or settings.load().job_dir or "out")
+        known = job.overview()
+        unread = job.unreadable({each["folder"] for each in known["stages"]} if known is not None else ())
+    except OSError as why:
+        output.cannot_begin(f"the job cannot be read: {why}")
+    for line in unread:
+        output.trouble(line)
+    code = output.INCOMPLETE if unread else output.DONE
     troubled = _troubled(job, known) if known is not None else []
     if as_json:
         document = {"job": str(job.path), **(known or {"job_id": job.job_id, "stages": []})}
         output.document({**document, "not_succeeded": troubled, **({"attempts": job.attempts()} if every else {})})
-        return output.DONE
+        return code
     if known is None:
         output.say(f"{job.path} (job {job.job_id}): no stage has begun")
-        return output.DONE
+        return code
     name = f" ({known['run_name']})" if "run_name" in known else ""
     output.say(f"{job.path} (job {job.job_id}): run {known['run']}{name}, {known['status']}")
     output.table(_STAGE, [_stage(each) for each in known["stages"]])
@@ -62,7 +70,7 @@ def command(folder: str | None, *, every: bool, as_json: bool) -> int:
         output.table(_FAILED, [_row(each, ("status", "run", "attempt")) for each in troubled])
     if every:
         output.table(_ATTEMPT, [_row(each, ("attempt", "run", "status"), began=True) for each in job.attempts()])
-    return output.DONE
+    return code
 
 
 def _stage(of: dict[str, Any]) -> tuple[object, ...]:

@@ -47,7 +47,7 @@ def run(asked: Asked) -> Outcome:
             io = StageIO(asked.stage, asked.job, stage_number=asked.number)
         for path in asked.inputs:
             io.track_input(path)
-            if not os.path.lexists(path) and "://" not in path:
+            if not _is_there(path):
                 output.trouble(f"input {path} is missing")
         outcome = _run(io, child, asked.command, closed)
     outcome = _judged(io, outcome, asked.outputs)
@@ -56,7 +56,7 @@ def run(asked: Asked) -> Outcome:
     if outcome.status == names.SUCCESS:
         io.finalize(names.SUCCESS)
     elif outcome.signal:
-        io.close_failed(outcome.reason, error_type=outcome.error_type)
+        io.close_failed(outcome.reason, error_type=outcome.error_type, parts=True)
     else:
         io.finalize(names.FAILED, reason=outcome.reason, exit_code=outcome.code)
     return outcome
@@ -108,7 +108,19 @@ class _Running:
             output.trouble(f"{told}: what that writes is passed on, and not recorded")
         for name, held in left.items():
             leave(held, _DESCRIPTORS[name])
-        return Outcome(code)
+        return self._passed_through(Outcome(code))
+
+    def _passed_through(self, outcome: Outcome) -> Outcome:
+        """Say where output got lost: without us the command would have been told, and had not ended well."""
+        lost = [f"{name} cannot be written ({of.trouble})" for name, of in self._streams.items() if of.trouble]
+        if not lost:
+            return outcome
+        why = f"output of the command is lost: {' and '.join(lost)}"
+        output.trouble(why)
+        if outcome.status == names.SUCCESS:
+            return Outcome(1, why)
+        self._io.add_warning(why)
+        return outcome
 
     def _resized(self) -> bool:
         both = [of.resize() for of in self._streams.values()]
@@ -135,7 +147,7 @@ def _judged(io: StageIO, outcome: Outcome, outputs: Sequence[str]) -> Outcome:
     """Track the outputs. A command that says success and did not make one of them has failed."""
     missing = []
     for path in outputs:
-        there = os.path.lexists(path) or "://" in path
+        there = _is_there(path)
         if there or outcome.status == names.SUCCESS:
             io.track_output(path)
         if not there:
@@ -145,3 +157,8 @@ def _judged(io: StageIO, outcome: Outcome, outputs: Sequence[str]) -> Outcome:
         output.trouble(why)
         return Outcome(1, why)
     return outcome
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a file; a link to nothing is none. What is elsewhere (``s3://``) is not asked for."""
+    return os.path.exists(path) or "://" in path

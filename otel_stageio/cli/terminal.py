@@ -9,7 +9,9 @@ the terminal of their stderr; so what is typed then, and nobody takes at ours, i
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import io
 import os
 import select
 import stat
@@ -29,6 +31,8 @@ _IFLAG, _OFLAG, _LFLAG = 0, 1, 3
 _UNTAKEN: Final = 0.05
 _LOOK: Final = 50
 _KEYS: Final = 1024
+#: Nobody reads a pipe any more, or a terminal has hung up: the command's end is all that there is to tell.
+_GONE: Final = (errno.EPIPE, errno.EIO)
 #: What `cfmakeraw` leaves of these.
 _COOKED_IN: Final = termios.ICRNL | termios.IXON | termios.ISTRIP
 _COOKED: Final = termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN
@@ -60,7 +64,11 @@ class Stream:
         self._ours = descriptor
         self.is_terminal = os.isatty(descriptor)
         self._settings: list[Any] = []
+        #: Whether ours processes output: within another `stageio run --stage` it is a pseudoterminal of that.
+        self._processing = termios.OPOST
         self._passing_keys = threading.Lock()
+        #: Why not all that the command wrote is where it was meant for; "" also where nobody reads it any more.
+        self.trouble = ""
         #: The command's terminal, for as long as somebody reads it; -1 where it has none.
         self._control = -1
         #: What the command gets, and what it then comes out of.
@@ -69,6 +77,7 @@ class Stream:
             self.out, self.theirs = os.openpty()
             with contextlib.suppress(termios.error):
                 settings = termios.tcgetattr(descriptor)
+                self._processing = settings[_OFLAG] & termios.OPOST
                 settings[_OFLAG] &= ~termios.OPOST
                 termios.tcsetattr(self.theirs, termios.TCSANOW, settings)
                 self._settings = termios.tcgetattr(self.theirs)
@@ -102,10 +111,10 @@ class Stream:
             return
         with contextlib.suppress(OSError, termios.error):
             wanted = termios.tcgetattr(control)
-            if wanted != self._settings and os.tcgetpgrp(self._ours) == os.getpgrp():
+            if wanted != self._settings and self._in_front():
                 self._settings = wanted
                 made = [*wanted]
-                made[_OFLAG] |= 0 if _is_raw(wanted) else termios.OPOST
+                made[_OFLAG] |= 0 if _is_raw(wanted) else self._processing
                 termios.tcsetattr(self._ours, termios.TCSANOW, made)
             if self._ours == _STDERR and self._wants_keys() and self._passing_keys.acquire(blocking=False):
                 threading.Thread(target=self._pass_keys, name="otel-stageio-keys", daemon=True).start()
@@ -114,11 +123,19 @@ class Stream:
         control = self._control
         if control < 0 or termios.tcgetattr(control)[_LFLAG] & termios.ICANON:
             return False
-        return os.tcgetpgrp(self._ours) == os.getpgrp()
+        return self._in_front()
+
+    def _in_front(self) -> bool:
+        """Whether we may set our terminal up. Of one that does not control us nobody is in the background."""
+        return not _controls(self._ours) or os.tcgetpgrp(self._ours) == os.getpgrp()
+
+    def _keyboard(self) -> io.FileIO:
+        """Where keys are typed. What another `stageio run --stage` around us does not read, it hands over at ours."""
+        return io.FileIO(os.ctermid() if _controls(self._ours) else os.dup(self._ours))
 
     def _pass_keys(self) -> None:
         """Hand keys over for as long as the command asks for single ones at its stderr."""
-        with contextlib.suppress(OSError, termios.error), open(os.ctermid(), "rb", buffering=0) as ours:
+        with contextlib.suppress(OSError, termios.error), self._keyboard() as ours:
             typed = select.poll()
             typed.register(ours, select.POLLIN)
             while self._wants_keys():
@@ -139,10 +156,21 @@ class Stream:
                 waiting = select.poll()
                 waiting.register(self._ours, select.POLLOUT)
                 waiting.poll()
-            except OSError:
+            except OSError as why:
+                if why.errno not in _GONE:
+                    self.trouble = why.strerror or str(why)
                 self.close()
                 return False
         return True
+
+
+def _controls(terminal: int) -> bool:
+    """Whether it is our controlling terminal."""
+    try:
+        os.tcgetpgrp(terminal)
+    except OSError:
+        return False
+    return True
 
 
 def _is_raw(settings: list[Any]) -> bool:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from otel_stageio import conventions as names
 from otel_stageio.errors import JobFormatError
 from otel_stageio.job import attempts, identity, registry, status
-from otel_stageio.job.layout import LOG_RECORDS, JobLayout, StageLayout, all_stages
+from otel_stageio.job.layout import LOG_RECORDS, JobLayout, StageLayout, all_stages, stages
 from otel_stageio.journal import reader
 from otel_stageio.views.manifest import dump, manifest
 from otel_stageio.views.moments import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from otel_stageio.model import LogRecord
     from otel_stageio.views.summary import Summary
@@ -101,6 +101,17 @@ class Job:
         Costs the same for ten items and for ten thousand that ended. Raises OSError where the folder cannot be read.
         """
         return registry.overview(self._layout)
+
+    def unreadable(self, known: Collection[str] = ()) -> list[str]:
+        """Why stages of the job cannot be read, a line for each; those whose folders are `known` are not looked at."""
+        found = []
+        for stage in stages(self._layout):
+            if stage.place not in known:
+                try:
+                    status.newest(stage)
+                except OSError as why:
+                    found.append(f"{stage.place} cannot be read: {why}")
+        return found
 
     @property
     def stages(self) -> list[Row]:

@@ -78,10 +78,13 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
         handled = sys.exc_info()[1] if known == names.FAILED else None
         self._finish(known, reason=reason, raised=handled, extra=extra, save=bool(plain(save_manifest)))
 
-    def close_failed(self, reason: str, *, error_type: str = "") -> None:
-        """End the stage as failed, where it is open, without waiting for anything; something else than it ends it."""
+    def close_failed(self, reason: str, *, error_type: str = "", parts: bool = False) -> None:
+        """End the stage as failed, where it is open, without waiting for anything; something else than it ends it.
+
+        A member leaves without a word, or, where it `parts`, as one that has failed.
+        """
         with self._troubled("cannot end the stage"):
-            if self._opened.member:  # whatever it did is on record, and the end is somebody else's
+            if self._opened.member and not parts:  # whatever it did is on record, and the end is somebody else's
                 self._leave()
             elif not self._recorder.finished:
                 self._finish(names.FAILED, reason=reason, error_type=error_type)

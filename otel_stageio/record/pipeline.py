@@ -88,7 +88,7 @@ def begin(folder: str | None, name: str | None, command: Sequence[str], report: 
     begun = None
     if settings.mode != "off":
         with guard(lambda why: report(f"cannot write the job folder {job.root}: {why}; the run is not recorded")):
-            begun = _begin(job, name or settings.run, command, settings, redactor)
+            begun = _begin(job, surroundings.run_name(name) or settings.run, command, settings, redactor)
     return PipelineRun(job, begun, redactor, settings, report)
 
 

@@ -221,7 +221,7 @@ def load(
     return Settings(
         job_dir=variables.text("STAGEIO_JOB_DIR") or variables.text("OUTPUT_DIR"),
         mode=variables.choice("STAGEIO_MODE", MODES, "auto"),
-        run=_clean((variables.text("STAGEIO_RUN") or "").strip()) or None,
+        run=run_name(variables.text("STAGEIO_RUN")),
         item=variables.word("STAGEIO_ITEM"),
         attempt=variables.text("STAGEIO_ATTEMPT") or "",
         rank=rank,
@@ -258,6 +258,11 @@ def _export(variables: Variables, endpoint: str | None, *, disabled: bool) -> Ex
     from otel_stageio.settings import export
 
     return export.read(variables, endpoint=endpoint, disabled=disabled)
+
+
+def run_name(text: str | None) -> str | None:
+    """The name that a text gives a run, wherever it is given: without blanks around it, and None where that is all."""
+    return _clean((text or "").strip()) or None
 
 
 def _clean(text: str) -> str:

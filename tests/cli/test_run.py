@@ -105,6 +105,14 @@ def test_environment(tmp_path: Path) -> None:
     assert span.parent_span_id == "b" * 16
 
 
+@pytest.mark.parametrize("name", ["nightly ", " a\tb", "n\udcff", "password=hunter2"])
+def test_a_name_that_is_kept_otherwise(tmp_path: Path, name: str) -> None:
+    """Whatever becomes of a run's name on record, the stages of the command are in that run, and so is the next one."""
+    for _ in range(2):
+        run("--name", name, "--", sys.executable, "-c", STAGE)
+    assert {row["run"] for row in open_job(tmp_path / "out").attempts()} == {1}
+
+
 @pytest.mark.parametrize(
     ("command", "code", "says", "reason"),
     [

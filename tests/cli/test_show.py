@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from otel_stageio import StageIO
+from tests.conftest import clean_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,3 +99,27 @@ def test_the_job_by_default(stageio: Command, tmp_path: Path, monkeypatch: pytes
     ran = stageio("show")
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
     assert "is no job folder" in ran.err
+
+
+def test_nobody_looks(tmp_path: Path) -> None:
+    """With stdout closed there is nothing to show, and nothing breaks."""
+    story(tmp_path / "out")
+    command = [sys.executable, "-m", "otel_stageio", "show", str(tmp_path / "out")]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    ran = subprocess.run([*shell, *command], env=clean_environment(), stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def test_what_cannot_be_read(stageio: Command, tmp_path: Path) -> None:
+    """A stage that cannot be read is told and not passed over; a job that cannot be read is no job, as for the rest."""
+    story(tmp_path / "out")
+    inner = tmp_path / "out" / "01_cut" / ".stageio"
+    inner.rename(inner.with_name("away"))
+    inner.symlink_to(inner)  # a circle: an error for root, too
+    ran = stageio("show", tmp_path / "out")
+    assert (ran.code, len(ran.err.splitlines())) == (1, 1)
+    assert ran.err.startswith("stageio: 01_cut cannot be read: ")
+    assert [row[0] for row in rows(ran.out)[2:4]] == ["02_asr", "03_mix"]
+    (tmp_path / "file").touch()
+    ran = stageio("show", tmp_path / "file")
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)

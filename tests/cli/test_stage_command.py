@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -114,6 +115,14 @@ def test_an_output_that_was_not_made() -> None:
     assert "video.mp4 was tracked as an output and never made" in str(found["warnings"])
 
 
+def test_a_link_to_nothing() -> None:
+    """A link that leads nowhere is no file: as an output it was not made, as an input it is missing."""
+    Path("link").symlink_to("nowhere")
+    ran = run("--stage", "mux", "--in", "link", "--out", "link", "--", "true")
+    told = b"stageio: input link is missing\nstageio: the command exited with 0 and did not make link\n"
+    assert (ran.returncode, ran.stderr) == (1, told)
+
+
 def test_an_input_that_is_missing() -> None:
     """A missing input is told and on record; whether that matters is the command's to say."""
     ran = run("--stage", "mux", "--in", "a.wav", "--", "true")
@@ -196,6 +205,35 @@ def test_nobody_reads() -> None:
     assert manifest()["reason"] == "killed (SIGPIPE)"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+def test_a_full_disk() -> None:
+    """Where its output cannot be written the command has not succeeded, and why is on record also if nobody is told."""
+    for to_stderr in (subprocess.PIPE, subprocess.STDOUT):
+        with open("/dev/full", "wb") as full:
+            to = {"capture_output": False, "stdout": full, "stderr": to_stderr}
+            ran = run("--stage", "mux", "--", "echo", "lost", **to)
+        why = f"output of the command is lost: stdout cannot be written ({os.strerror(errno.ENOSPC)})"
+        told = f"stageio: {why}\n".encode() if to_stderr == subprocess.PIPE else None
+        assert (ran.returncode, ran.stderr, manifest()["reason"]) == (1, told, why)
+    with open("/dev/full", "wb") as full:
+        ran = run("--stage", "mux", "--", "yes", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    known = manifest()
+    assert (ran.returncode, known["reason"], why in str(known["warnings"])) == (
+        -signal.SIGPIPE,
+        "killed (SIGPIPE)",
+        True,
+    )
+
+
+def test_nobody_to_tell() -> None:
+    """What is wrong is told on stderr or not at all: it is no part of the command's output, and changes no record."""
+    for stderr in ("2>&-", "2>/dev/full"):
+        script = f"{sys.executable} -m otel_stageio run --stage mux --out missing -- echo all {stderr}"
+        ran = subprocess.run(["sh", "-c", script], env=clean_environment(), stdout=subprocess.PIPE, check=False)
+        assert (ran.returncode, ran.stdout) == (1, b"all\n")
+        assert manifest()["reason"] == "the command exited with 0 and did not make missing"
+
+
 def test_a_process_left_behind() -> None:
     """A command that leaves a process with its output ends when it ends; that process's output still goes through."""
     begun = time.monotonic()
@@ -222,6 +260,18 @@ def test_the_signals_of_a_stage() -> None:
     assert (started.returncode, out, manifest()["reason"]) == (7, b"caught\n", "exit code 7")
 
 
+@pytest.mark.parametrize(("end", "reason"), [("kill -9 $$", "killed (SIGKILL)"), ("exit 3", "exit code 3")])
+def test_the_end_of_a_member(end: str, reason: str) -> None:
+    """A command that takes part in a stage, as a rank does, is told of where it fails, also by a signal."""
+    member = f"{sys.executable} -m otel_stageio run --stage mux -- sh -c '{end}'; echo went on"
+    ran = run("--stage", "mux", "--", "sh", "-c", member)
+    known = manifest()
+    (told,) = [each["message"] for each in known["warnings"]]
+    assert (ran.returncode, ran.stdout, known["status"]) == (0, b"went on\n", "success")
+    assert told.startswith("member ")
+    assert told.endswith(f" ended as failed: {reason}")
+
+
 def test_a_stage_that_runs() -> None:
     """A stage that is open elsewhere is refused before anything is started, with exit code 2."""
     with StageIO("mux", "out", stage_number=1):
@@ -234,6 +284,7 @@ def test_a_stage_that_runs() -> None:
     [
         (["--number", "3"], "--number, --in and --out are a stage's"),
         (["--stage", "a", "--name", "b"], "--name is a pip"),
+        (["--stage", "a", "--out", ""], "--in or --out is given no file"),
     ],
 )
 def test_options_that_do_not_go_together(options: list[str], says: str) -> None:
@@ -294,8 +345,16 @@ def test_window_size(terminal: Terminal) -> None:
     terminal.type("\x03")
 
 
+#: A stage, and one within it.
+WAYS = (
+    "stageio run --stage mux --",
+    f"stageio run --stage mux -- {sys.executable} -m otel_stageio run --stage inner --",
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_keys(terminal: Terminal, number: int) -> None:
+def test_keys(terminal: Terminal, number: int, way: str) -> None:
     """A command that wants each key at once gets it, by whichever of its terminals it says so; it is put back after."""
     Path("keys.py").write_text(
         "import os, sys, termios, tty\n"
@@ -305,7 +364,7 @@ def test_keys(terminal: Terminal, number: int) -> None:
         "print('key', os.read(0, 1), flush=True)\n"
         f"termios.tcsetattr({number}, termios.TCSADRAIN, before)\n"
     )
-    terminal.type(f"stageio run --stage mux -- {sys.executable} keys.py\n")
+    terminal.type(f"{way} {sys.executable} keys.py\n")
     terminal.expect("\nready\r\n")
     time.sleep(0.2)
     terminal.type("x")
@@ -314,7 +373,8 @@ def test_keys(terminal: Terminal, number: int) -> None:
     assert {"icanon", "echo", "opost", "onlcr"} <= set(re.findall("-?[a-z]+", terminal.expect("\n$ ")))
 
 
-def test_keys_of_a_pager(terminal: Terminal) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_keys_of_a_pager(terminal: Terminal, way: str) -> None:
     """A pager that reads its keys from stderr gets them; what is typed when it has left is the shell's."""
     Path("pager.py").write_text(
         "import os, sys, termios, tty\n"
@@ -326,7 +386,7 @@ def test_keys_of_a_pager(terminal: Terminal) -> None:
         "termios.tcsetattr(2, termios.TCSADRAIN, before)\n"
     )
     for _ in range(2):
-        terminal.type(f"echo one | stageio run --stage mux -- {sys.executable} pager.py\n")
+        terminal.type(f"echo one | {way} {sys.executable} pager.py\n")
         terminal.expect("ready\r\n")
         terminal.type("a")
         terminal.expect("key b'a'\r\n")
@@ -355,6 +415,23 @@ def test_ctrl_c(terminal: Terminal) -> None:
     terminal.type("echo code=$?\n")
     terminal.expect("code=130\r\n")
     assert manifest()["reason"] == "killed (SIGINT)"
+
+
+def test_ctrl_c_before_the_command_is_there(terminal: Terminal) -> None:
+    """Ctrl-C while the stage is opened, or waits for its first rank, is not lost: the command ends of it at once."""
+    Path("early.py").write_text(
+        "import os, time\n"
+        "from otel_stageio.cli.child import Child\n"
+        "with Child() as child:\n"
+        "    print('open', 'ing', flush=True)\n"
+        "    time.sleep(0.5)\n"
+        "    child.start(['sleep', '60'], os.environ, {})\n"
+        "    print('ended', child.wait(lambda: None))\n"
+    )
+    terminal.type(f"{sys.executable} early.py\n")
+    terminal.expect("open ing\r\n")
+    terminal.type("\x03")
+    terminal.expect("ended -2\r\n")
 
 
 def test_ctrl_c_that_is_caught(terminal: Terminal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
@@ -184,8 +185,8 @@ class _Command:
     """A command, and what is kept of its output."""
 
     def __init__(self, args: Any, captured: Sequence[str]) -> None:
-        self.args = args
         self.words = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
+        self.args = self.words if isinstance(args, Iterator) else args  # which is used up now
         words = os.fsdecode(self.words[0]).split() if self.words else []
         self.program = os.path.basename(words[0]) if words else "command"
         self.shown: list[str] = []

@@ -223,3 +223,9 @@ def test_no_command(io):
     with pytest.raises(ValueError, match=r"^io\.run has no command: "):
         io.run([])
     assert io.manifest["steps"] == []
+
+
+def test_words_that_are_made_on_the_way(io):
+    """As for subprocess, the words of a command may come from a generator."""
+    done = io.run(map(str, ["echo", 7]), capture_output=True, text=True)
+    assert (done.args, done.stdout) == (["echo", "7"], "7\n")
