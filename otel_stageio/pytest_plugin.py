@@ -41,7 +41,7 @@ def stage_io(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     the same job. After the test the stage is ended as success, or as failed where the test failed, unless the test
     ended it; other stages of the job that the test left open end as failed.
     """
-    from otel_stageio.record import exits
+    from otel_stageio.record.processes import exits
     from otel_stageio.record.stage import StageIO
 
     for name in _CALLERS:

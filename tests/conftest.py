@@ -67,7 +67,7 @@ def process_as_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
     monkeypatch.chdir(tmp_path)
     restore = [_logging_as_found(), _hooks_as_found(), _opentelemetry_as_found()]
     yield
-    exits = sys.modules.get("otel_stageio.record.exits")
+    exits = sys.modules.get("otel_stageio.record.processes.exits")
     try:
         if exits is not None:
             exits.close_all()

@@ -230,7 +230,11 @@ RULES = {
     "exit": Rule(
         says="only cli exits",
         find=exits,
-        allowed={"cli/*": "programs", "demo.py": "a program", "record/exits.py": "hands a signal on to its default"},
+        allowed={
+            "cli/*": "programs",
+            "demo.py": "a program",
+            "record/processes/exits.py": "hands a signal on to its default",
+        },
     ),
     "swallow": Rule(
         says="only errors.guard swallows",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -177,3 +178,28 @@ def test_pool_of_forked_workers(out):
     assert io.manifest_path.read_bytes() == dump(open_job(out).manifest("asr"))
     (span,) = reader.spans(str(io.stage_dir / ".stageio" / "001" / "traces.jsonl"))
     assert span.attributes["stageio.outputs.count"] == 8
+
+
+INTERPRETERS = '''
+import sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+raised = interpreters.run_string(interpreters.create(), f"""
+import sys
+sys.path[:] = {sys.path!r}
+from otel_stageio import StageIO
+with StageIO("asr", "out", stage_number=1) as io:
+    io.get_stage_logger().info("hello")
+""")
+assert raised is None, raised
+'''
+
+
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="Python 3.12.1 breaks down at the end, without us as well")
+def test_a_subinterpreter(out, run_script):
+    """Where neither daemon threads nor handlers of signals may be, a stage is recorded without them."""
+    done = run_script(INTERPRETERS, env={"STAGEIO_CONSOLE": "off"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((out / "01_asr" / "manifest.json").read_bytes())["status"] == "success"

@@ -13,7 +13,7 @@ from opentelemetry import trace
 
 from otel_stageio import StageIO, conventions
 from otel_stageio.journal import reader
-from otel_stageio.record import membership
+from otel_stageio.record.processes import membership
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "conventions.md"
 NO_CONSTANT = "-"

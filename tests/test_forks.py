@@ -423,3 +423,63 @@ io.finalize()
     assert spans["asr"].attributes["of.the.stage"] == 1
     assert "of.the.step" not in spans["decode"].attributes
     assert spans["part"].parent_span_id == spans["decode"].span_id
+
+
+def test_the_thread_that_hashes_imports_nothing(run_script: RunScript) -> None:
+    """A child that is forked while a large file is read finds no import that its parent was in the middle of."""
+    imported, _ = program(
+        run_script,
+        """
+class Imports:
+    def find_spec(self, name, *_):
+        if threading.current_thread().name == "stageio-hash":
+            print("imported", name, flush=True)
+
+sys.meta_path.insert(0, Imports())
+with open("talk.wav", "wb") as file:
+    file.truncate(9 << 20)
+io.track_input("talk.wav", "audio")
+io.finalize()
+print("read", io.manifest["inputs"][0]["checksum_method"])
+""",
+    )
+    assert imported == [["read", "sha256"]]
+
+
+def test_a_daemon_that_closes_what_it_inherited(tmp_path: Path, run_script: RunScript) -> None:
+    """What it says is on record, and no line of ours and no closing of ours gets into files that it opens itself."""
+    program(
+        run_script,
+        """
+logger.info("before")
+io.track_input(__file__, "script")
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.closerange(3, 256)
+    own = [open(f"own{number}", "w") for number in range(20)]
+    logger.info("daemon")
+    io.track_input(sys.executable, "program")
+    io.add_config("daemon", True)
+    with io.step("serve"):
+        logger.info("serving")
+    del io, logger
+    for file in own:
+        file.write("own data")
+        file.close()
+    os._exit(0)
+os.wait()
+until = time.monotonic() + 30
+while not os.path.exists("own19") or os.stat("own19").st_size == 0:
+    assert time.monotonic() < until
+    time.sleep(0.01)
+logger.info("after")
+io.finalize()
+""",
+    )
+    assert {(tmp_path / f"own{number}").read_text() for number in range(20)} == {"own data"}
+    assert [row["message"] for row in rows(tmp_path)] == ["before", "daemon", "serving", "after"]
+    manifest = open_job(tmp_path / "out").manifest("asr")
+    assert (manifest["config"], len(manifest["inputs"]), manifest["degraded"]) == ({"daemon": True}, 2, [])
+    is_whole(tmp_path)

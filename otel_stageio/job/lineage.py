@@ -155,11 +155,12 @@ class Lineage:
 class Watched:
     """A file as it is now. Held open, since it is replaced as a whole: that costs half of a look at its path."""
 
-    __slots__ = ("_as_it_was", "_descriptor", "_path")
+    __slots__ = ("_as_it_was", "_descriptor", "_path", "_pid")
 
     def __init__(self, path: str) -> None:
         """Look at the file `path`; there may be none, or something else."""
         self._path = path
+        self._pid = os.getpid()
         self._descriptor = -1
         self._as_it_was = self._now()
         with contextlib.suppress(OSError):
@@ -179,10 +180,13 @@ class Watched:
         # Whatever happens to a file is a change; one that is replaced has a link less.
         return found.st_ctime_ns, found.st_nlink, found.st_ino
 
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close it, also when the interpreter ends and takes this module's names away: hence the argument."""
+    def __del__(self, close: Callable[[int], None] = os.close, getpid: Callable[[], int] = os.getpid) -> None:
+        """Close it, also when the interpreter ends and takes this module's names away: hence the arguments.
+
+        A child by fork does not: where it closed what it inherited, as daemons do, the number may be a file of its own.
+        """
         try:
-            if self._descriptor >= 0:
+            if self._descriptor >= 0 and self._pid == getpid():
                 close(self._descriptor)
         except OSError:  # somebody else has closed it; contextlib may be gone
             pass

@@ -33,9 +33,10 @@ _TYPE_BYTES = 2
 _FLOCK_BYTES = 32
 
 _TAKEN = frozenset({errno.EAGAIN, errno.EACCES})
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 
 _OWNER_BYTES = 65536
+#: Seconds within which an owner has shown a sign of life, by one clock.
+TRUSTED = 60.0
 #: What an owner says who only writes the end of a dead attempt.
 ENDING = "ending"
 #: Seconds to wait for somebody who has just come or is about to go, and for the end of a dead attempt.
@@ -75,7 +76,7 @@ class StageLock:
     All methods may be called from any thread, and do nothing in a forked child.
     """
 
-    __slots__ = ("_fd", "_own", "_pid", "_using", "_wrote", "former", "silent", "works")
+    __slots__ = ("_before", "_fd", "_own", "_pid", "_using", "_wrote", "former", "silent", "works")
 
     def __init__(
         self,
@@ -85,14 +86,16 @@ class StageLock:
         wrote: bytes,
         former: dict[str, Any] | None = None,
         silent: float = 0.0,
+        before: int = 0,
         own: StageLock | None = None,
     ) -> None:
         """Take over the descriptor `fd`; `wrote` is what the owner says of itself.
 
         `works` is False where the file is not locked: the file system has no locks, or somebody else holds it.
         `former` is what an owner said who did not release it, `silent` how many seconds ago it was last touched by one.
-        `own` is a lock that goes with it, see `beside`.
+        `before` is when that was, by the file's time in nanoseconds. `own` is a lock that goes with it, see `beside`.
         """
+        self._before = before
         self._own = own
         self.works = works
         self.former = former
@@ -117,20 +120,22 @@ class StageLock:
             since = time.monotonic()
             while taken is False and time.monotonic() < since + _patience(former):
                 time.sleep(_PAUSE)
-                taken, former = _take(fd), _owner(fd)
+                taken, (said, former) = _take(fd), (former, _owner(fd))
+                if former is None and said is not None:  # it is about to go: patience begins anew
+                    since = time.monotonic()
             if taken is False:
                 _close(fd)
                 return Held(former)
-            before = os.fstat(fd).st_mtime
+            before = os.fstat(fd).st_mtime_ns
             # The lock is what counts; on a full disk its owner stays unnamed.
             with contextlib.suppress(OSError):
                 files.write_lock(fd, wrote)
             # Both times are the file system's: no clock of a host comes in.
-            silent = max(os.fstat(fd).st_mtime - before, 0.0)
+            silent = max(os.fstat(fd).st_mtime_ns - before, 0) / 1e9
         except BaseException:
             _close(fd)
             raise
-        return StageLock(fd, works=taken is True, wrote=wrote, former=former, silent=silent)
+        return StageLock(fd, works=taken is True, wrote=wrote, former=former, silent=silent, before=before)
 
     @staticmethod
     def beside(path: str, owner: Mapping[str, Any]) -> StageLock | Held:
@@ -169,11 +174,24 @@ class StageLock:
         if fd >= 0:
             # Empty before it is free: whoever takes it next must not be shown as us for a moment.
             with contextlib.suppress(OSError):
-                if self.works or os.pread(fd, _OWNER_BYTES, 0) == self._wrote:
+                if self.works:
                     files.write_lock(fd, b"")
+                elif os.pread(fd, _OWNER_BYTES, 0) == self._wrote:
+                    self._put_back(fd)
             _give_back(fd)
             if self._own is not None:
                 self._own.release()
+
+    def _put_back(self, fd: int) -> None:
+        """Leave the file as it was found, where there are no locks: whom we began beside may run on, and is not silent.
+
+        Else the next one would begin beside him without a warning.
+        """
+        if self.former is None or self.silent > TRUSTED:
+            files.write_lock(fd, b"")
+            return
+        files.write_lock(fd, json.dumps(self.former).encode())
+        os.utime(fd, ns=(self._before, self._before))
 
 
 def held(path: str) -> bool | None:
@@ -268,18 +286,17 @@ def _open(path: str) -> int:
 
 
 def _take(fd: int) -> bool | None:
-    """Lock the file without waiting: True; False, somebody has it; None, there are no locks here."""
+    """Lock the file without waiting: True; False, somebody has it; None, there are no locks here.
+
+    ENOLCK and ENOSYS say that, and whatever else a mount answers whose lock server is away: EIO, ESTALE, 524.
+    """
     try:
         if _OFD_SETLK is None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
             fcntl.fcntl(fd, _OFD_SETLK, _flock(fcntl.F_WRLCK))
     except OSError as why:
-        if why.errno in _TAKEN:
-            return False
-        if why.errno in _NO_LOCKS:
-            return None
-        raise
+        return False if why.errno in _TAKEN else None
     return True
 
 

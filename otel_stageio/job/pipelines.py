@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_stageio import conventions as names
 from otel_stageio.job import host as hosts
-from otel_stageio.job import links, locks, runs
+from otel_stageio.job import links, locks, runs, status
 from otel_stageio.job.identity import SCOPE
 from otel_stageio.job.layout import TRACES
 from otel_stageio.journal import encode, files, limits, reader
@@ -159,7 +159,7 @@ def _write_end(job: JobLayout, span_id: str) -> bool:
         if _read(path) is None:  # somebody was faster: what is here now is a file that this lock has made
             files.remove(path)
             return False
-        at = max(os.stat(path).st_mtime_ns, about["began"] + 1000)
+        at = max(status.last_sign(path), about["began"] + 1000)
         why = f"the process ended without a word; last sign of it at {rfc3339(at)}"
         ended = {names.STATUS: names.ABANDONED, names.REASON: why, names.ERROR_TYPE: names.ABANDONED}
         run = _run_of(job, about)

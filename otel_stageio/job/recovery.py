@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from otel_stageio.views.state import StageState
 
 _ERROR: Final = 2
-#: Seconds that two clocks may be apart and count as one: asking takes time.
-_CLOCKS_AGREE: Final = 2.0
 
 
 def write_ends(stage: StageLayout, *, killed: tuple[int, str] | None = None) -> list[int]:
@@ -46,7 +44,7 @@ def write_ends(stage: StageLayout, *, killed: tuple[int, str] | None = None) -> 
     if not _dead(stage, killed=killed):
         return []
     links.avoid(stage.job.root, stage.folder, stage.inner)
-    last_sign = _last_sign(stage)
+    last_sign = status.last_sign(str(stage.lock))
     lock = locks.StageLock.acquire(str(stage.lock), {"pid": os.getpid(), "host": host.name(), locks.ENDING: True})
     if isinstance(lock, locks.Held):
         return []
@@ -93,19 +91,6 @@ def _is_dead(stage: StageLayout, number: int, *, newest: bool, locked: bool, pid
     if locked:
         return not newest or summary.boot_id == host.boot_id()
     return status.alive(summary, str(stage.lock), newest=newest).status == names.ABANDONED
-
-
-def _last_sign(stage: StageLayout) -> int:
-    """When the stage's owner last touched its lock, in nanoseconds since the epoch; 0 where that is not known.
-
-    By the clock of this host, which made the records: the file system's may be minutes from it.
-    """
-    try:
-        touched = os.stat(stage.lock).st_mtime_ns
-    except OSError:
-        return 0
-    ahead = status.clock_ahead(str(stage.lock))
-    return touched - int(ahead * 1e9) if abs(ahead) > _CLOCKS_AGREE else touched
 
 
 class _Attempt:

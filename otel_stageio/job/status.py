@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from otel_stageio.views.summary import Summary
 
 #: Seconds that a stage of this host, whose lock cannot be asked, is held to run after its last heartbeat (every 10 s).
-HEARTBEAT_TRUSTED: Final = 60.0
+HEARTBEAT_TRUSTED: Final = locks.TRUSTED
 #: The same for another host, whose clock may give its heartbeat the time, and may be wrong by minutes.
 HEARTBEAT_TRUSTED_ELSEWHERE: Final = 900.0
+#: Seconds that two clocks may be apart and count as one: asking takes time.
+_CLOCKS_AGREE: Final = 2.0
 #: Seconds for which it is remembered how far a file system's clock is from ours.
 _REMEMBERED: Final = 60.0
 
@@ -113,6 +115,19 @@ def silence(lock: str) -> float | None:
 def clock_ahead(path: str) -> float:
     """Seconds that the clock of a file's file system is ahead of this host's. Raises OSError where there is no file."""
     return _time_there(os.path.dirname(path), os.stat(path).st_dev) - time.time()
+
+
+def last_sign(lock: str) -> int:
+    """When an owner of this host last touched a lock file, in nanoseconds since the epoch; 0 where that is not known.
+
+    By the clock of this host, which made the records: the file system's may be minutes from it.
+    """
+    try:
+        touched = os.stat(lock).st_mtime_ns
+    except OSError:
+        return 0
+    ahead = clock_ahead(lock)
+    return touched - int(ahead * 1e9) if abs(ahead) > _CLOCKS_AGREE else touched
 
 
 def _time_there(folder: str, device: int) -> float:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES})
 
 
+#: Something in it: this is a child by fork. What it inherited it may have closed since, as daemons do.
+_forked: list[bool] = []
+os.register_at_fork(after_in_child=partial(_forked.append, True))  # noqa: FBT003 - any value would do
+
+
 class _Descriptor:
     """An open file. The last reference closes it, so never under a thread that is writing.
 
     A number closed by one thread may be another file by the time that a second thread writes to it.
     """
 
-    __slots__ = ("number", "torn")
+    __slots__ = ("_file", "_shown", "number", "torn")
 
     def __init__(self, path: str) -> None:
         self.number = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
@@ -36,11 +42,27 @@ class _Descriptor:
         size = found.st_size
         #: Whether the file may not end in a newline.
         self.torn = size > 0 and os.pread(self.number, 1, size - 1) != b"\n"
+        self._file, self._shown = (found.st_dev, found.st_ino), self._link()
+
+    def _link(self) -> str:
+        with contextlib.suppress(OSError):
+            return os.readlink(f"/proc/self/fd/{self.number}")
+        return ""
+
+    def is_lost(self) -> bool:
+        """Whether somebody closed the file, as daemons do, and its number may be another file of theirs by now."""
+        if self._shown and self._link() == self._shown:  # over NFS, fstat would wait for all that was written
+            return False
+        with contextlib.suppress(OSError):
+            found = os.fstat(self.number)
+            return (found.st_dev, found.st_ino) != self._file
+        return True
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         """Close, also when the interpreter ends and takes this module's names away: hence the argument."""
-        try:  # noqa: SIM105 - contextlib may be gone
-            close(self.number)
+        try:
+            if not (_forked and self.is_lost()):
+                close(self.number)
         except (OSError, AttributeError):
             pass
 
@@ -65,7 +87,7 @@ class AppendFile:
     def write(self, line: bytes) -> None:
         """Append `line`, which ends in a newline. Raises OSError where the disk refuses it."""
         descriptor = self._descriptor
-        if descriptor is None:
+        if descriptor is None or (_forked and descriptor.is_lost()):
             self._before()
             # Two threads may open at once: each writes through its own, and one of the two stays.
             descriptor = self._descriptor = _Descriptor(self.path)

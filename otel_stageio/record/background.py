@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from otel_stageio.record import forks
+from otel_stageio.record.processes import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,10 +99,10 @@ class Background:
             sys.is_finalizing()
         ):  # a thread that is started now never runs, and up to Python 3.11 is waited for all the same
             return
-        self._thread = threading.Thread(target=self._run, name="otel-stageio", daemon=True)
         try:
+            self._thread = threading.Thread(target=self._run, name="otel-stageio", daemon=True)
             self._thread.start()
-        except RuntimeError:  # no more threads, or the interpreter is going down
+        except RuntimeError:  # no more threads, none of this kind (subinterpreters), or the interpreter is going down
             self._thread = None
 
     def poke(self) -> None:

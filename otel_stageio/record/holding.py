@@ -51,15 +51,24 @@ def hold(stage: StageLayout) -> tuple[locks.StageLock, list[str]]:
 
 def _left_open(stage: StageLayout, lock: locks.StageLock) -> list[str]:
     """The warning that the attempt before this one has no end and is not proved dead: a node that died, or a twin."""
-    if lock.former is None:
+    former = lock.former
+    if former is None:
         return []
+    newest = True
     for number in reversed(stage.attempts()):
         known = status.read_summary(stage, number)
         if known is None:
             continue
+        # Where there are no locks it may be an older one, beside which others have come and gone.
+        meant = (known.pid, known.host) == (former.get("pid"), former.get("host"))
+        if not (newest or meant):
+            continue
+        newest = False
         proved = lock.works and known.host == host.name() and known.boot_id == host.boot_id()
         if known.status != names.RUNNING or proved:
-            break
+            if meant or lock.works:
+                break
+            continue
         warning = (
             f"attempt {number} of this stage has no end on record: process {known.pid} on host {known.host} gave its "
             f"last sign {spoken(lock.silent)} ago. Whether it runs cannot be known from here; this attempt goes on "

@@ -10,11 +10,12 @@ from otel_stageio import conventions as names
 from otel_stageio.errors import StatusError, quoted
 from otel_stageio.job import members, recovery, registry
 from otel_stageio.job.layout import placed
-from otel_stageio.record import ending, exceptions, exits, ranks
+from otel_stageio.record import ending, exceptions
 from otel_stageio.record.artifacts.tracking import StageTracking
 from otel_stageio.record.commands.runner import StageCommands
 from otel_stageio.record.notes import StageNotes
 from otel_stageio.record.otel import hosts
+from otel_stageio.record.processes import exits, ranks
 from otel_stageio.record.values import plain
 from otel_stageio.views import span
 
@@ -172,6 +173,8 @@ class StageLifecycle(StageTracking, StageNotes, StageCommands):
 
     def _leave(self) -> None:
         """Let go as a member: what it recorded is to be in the manifest, also where the attempt has ended already."""
+        with self._troubled("cannot settle the artifacts"):  # of what it tracked the owner knows nothing
+            self._judge_outputs()
         self._recorder.sync()
         opened = self._opened
         if opened.job is not None:

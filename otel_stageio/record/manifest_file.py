@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_stageio.errors import guard
-from otel_stageio.record import exits
+from otel_stageio.record.processes import exits
 from otel_stageio.views import manifest
 
 if TYPE_CHECKING:

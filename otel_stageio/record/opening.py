@@ -19,11 +19,12 @@ from otel_stageio.job.numbers import Resolved
 from otel_stageio.job.runs import Run
 from otel_stageio.journal import files
 from otel_stageio.model import Resource, Value
-from otel_stageio.record import holding, membership, provenance, ranks
+from otel_stageio.record import holding, provenance
 from otel_stageio.record.opened import Opened, Request
 from otel_stageio.record.otel import entry
 from otel_stageio.record.otel.entry import Entry
 from otel_stageio.record.places import Places
+from otel_stageio.record.processes import membership, ranks
 from otel_stageio.record.recorder import Recorder
 
 #: One for each process: tells the records of two processes of one service apart.

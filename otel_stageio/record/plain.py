@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from otel_stageio import conventions as names
 from otel_stageio.journal import encode
-from otel_stageio.record import exits
+from otel_stageio.record.processes import exits
 
 if TYPE_CHECKING:
     import threading

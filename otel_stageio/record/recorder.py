@@ -15,12 +15,12 @@ from otel_stageio import conventions as names
 from otel_stageio.errors import guard
 from otel_stageio.journal import encode
 from otel_stageio.model import LogRecord
-from otel_stageio.record import exits, forks
 from otel_stageio.record.clock import Clock
 from otel_stageio.record.drift import Drift
 from otel_stageio.record.journal import StageJournal
 from otel_stageio.record.manifest_file import ManifestFile
 from otel_stageio.record.plain import PlainRecords
+from otel_stageio.record.processes import exits, forks
 from otel_stageio.record.secrets.spans import without_secrets
 from otel_stageio.record.signing import Signature
 from otel_stageio.record.values import clean_text

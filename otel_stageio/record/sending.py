@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from otel_stageio.errors import guard
-from otel_stageio.record import exits, forks
+from otel_stageio.record.processes import exits, forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,11 +103,13 @@ def _before_threads_end() -> None:
     global _registered  # noqa: PLW0603 - once for the process
     import concurrent.futures.thread  # noqa: F401
 
+    if not _registered:
+        forks.first()
     register: Callable[[Callable[[], None]], None] | None = getattr(threading, "_register_atexit", None)
     if register is not None and not _registered:
         with contextlib.suppress(RuntimeError):  # the process is ending already
             register(lambda: _last_calls(tell=False))
-        _registered = True
+    _registered = True
 
 
 def _last_calls(*, tell: bool = True) -> None:

@@ -15,7 +15,7 @@ from otel_stageio.errors import ItemNameError, SettingError, guard, quoted
 from otel_stageio.job import numbers
 from otel_stageio.job.layout import StageLayout
 from otel_stageio.job.naming import check_item, check_name
-from otel_stageio.record import ending, exits, membership
+from otel_stageio.record import ending
 from otel_stageio.record.artifacts.description import JobPaths
 from otel_stageio.record.artifacts.hashing import Hasher
 from otel_stageio.record.background import Background
@@ -30,6 +30,7 @@ from otel_stageio.record.otel import awaiting, carrier, hosts, tracer
 from otel_stageio.record.otel.context import StageTrace
 from otel_stageio.record.otel.limits import SpanLimits
 from otel_stageio.record.paths import path_text
+from otel_stageio.record.processes import exits, membership
 from otel_stageio.record.provenance import GitProbe
 from otel_stageio.record.secrets.redaction import Redactor
 from otel_stageio.record.sending import Sending

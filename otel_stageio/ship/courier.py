@@ -40,9 +40,10 @@ _MOST: Final = 1.9
 _TICK: Final = 0.005
 #: Python 3.12 lets no thread begin once the main module has ended, and so lets the exporters not be loaded any more.
 _LOADS_EARLY: Final = sys.version_info[:2] == (3, 12)
-#: Seconds that a fork waits for what is under way, and for the exporters to be loaded.
+#: Seconds that a fork waits for what is under way, and for the exporters to be loaded: on a slow or busy machine that
+#: takes long, but it waits for no network, and a child could hang for ever.
 _BEARABLE: Final = 0.05
-_LOADING: Final = 2.0
+_LOADING: Final = 30.0
 
 
 class Left(NamedTuple):
@@ -109,8 +110,8 @@ class Courier:
         self._wake()
 
     def _go(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="otel-stageio-ship", daemon=True)
         with contextlib.suppress(RuntimeError):  # no thread to be had: a later push sends what waits
+            self._thread = threading.Thread(target=self._run, name="otel-stageio-ship", daemon=True)
             self._thread.start()
 
     def rest(self) -> threading.Thread | None:
@@ -122,8 +123,9 @@ class Courier:
         thread = self._thread
         if thread is None or not thread.is_alive():
             return None
-        if not self._at_work.acquire(timeout=max(self._bearable - time.monotonic(), 0.0)):
-            return None
+        while not self._at_work.acquire(timeout=min(max(self._bearable - time.monotonic(), 0.0), _TICK)):
+            if time.monotonic() >= self._bearable:  # looked at anew: what was loaded may be sending by now
+                return None
         try:
             self._thread = None
         finally:

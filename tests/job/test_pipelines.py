@@ -132,6 +132,21 @@ def test_killed(job, at, found, statuses):
         assert 0 < made[0].end_time_unix_nano - made[0].start_time_unix_nano < 60_000_000_000
 
 
+@pytest.mark.parametrize("clock", [300.0, -300.0])
+def test_killed_on_a_host_whose_clock_is_wrong(job, clock):
+    """The span of one that was killed lasts as long as it did, and not as far as the file system's clock is away."""
+    node7 = SimulatedHost("node7", clock=clock)
+    child = os.fork()
+    if child == 0:
+        node7.become()
+        begin(job)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert node7.does(lambda: pipelines.write_ends(job)) == 1
+    (span,) = spans(job, 1)
+    assert 0 < span.end_time_unix_nano - span.start_time_unix_nano < 10e9
+
+
 def test_killed_in_a_run_that_was_there(job):
     """The span of a pipeline that went on in a run and was killed is written into that run."""
     begin(job, "nightly").end({names.STATUS: names.SUCCESS})

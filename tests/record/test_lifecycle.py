@@ -17,7 +17,8 @@ import pytest
 from otel_stageio import StageIO, StageRunningError, StatusError, open_job
 from otel_stageio.job import registry
 from otel_stageio.journal import reader
-from otel_stageio.record import background, exits, lifecycle
+from otel_stageio.record import background, lifecycle
+from otel_stageio.record.processes import exits
 from otel_stageio.views.manifest import dump
 
 if TYPE_CHECKING:

@@ -81,6 +81,42 @@ def test_forks_beside_a_backend_that_hangs(run_script: RunScript, server: Answer
     assert "hangs" not in done.stderr
 
 
+#: Forks while the exporters are being loaded, which takes long here.
+LOADS = """
+import os, sys, threading, time, warnings
+warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)  # Python 3.13.0 counts threads that rested
+slow = threading.Event()
+
+class Imports:
+    def find_spec(self, name, *_):
+        if threading.current_thread().name == "otel-stageio-ship" and not slow.is_set():
+            slow.set()
+            time.sleep(3)
+
+sys.meta_path.insert(0, Imports())
+from otel_stageio import StageIO
+io = StageIO("asr", "out")
+slow.wait(20)
+time.sleep(0.1)
+child = os.fork()
+if child == 0:
+    import requests
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter
+    os._exit(0)
+end = time.monotonic() + 20
+while not os.waitpid(child, os.WNOHANG)[0]:
+    assert time.monotonic() < end, "the child hangs"
+    time.sleep(0.01)
+io.finalize()
+"""
+
+
+def test_a_fork_waits_until_the_exporters_are_loaded(run_script: RunScript, server: Answers) -> None:
+    """However long that takes beside threads that never rest: a child does not hang at importing them."""
+    done = run_script(LOADS, env={"OTEL_EXPORTER_OTLP_ENDPOINT": server.url, "STAGEIO_CONSOLE": "off"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_fork_while_the_process_ends(run_script: RunScript, tmp_path: Path, server: Answers) -> None:
     """A fork that late, where Python still allows one, does not keep what comes last from being delivered."""
     done = run_script(

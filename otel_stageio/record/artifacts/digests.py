@@ -114,7 +114,7 @@ def hash_small(path: str) -> tuple[os.stat_result, bytes] | None:
         os.close(descriptor)
     if len(content) != size or _differ(before, after):
         return None
-    return before, _sha256()(content).digest()
+    return before, sha256()(content).digest()
 
 
 def _differ(before: os.stat_result, after: os.stat_result) -> bool:
@@ -141,12 +141,12 @@ def _read(path: str | bytes, *, opened: bool) -> Digest:
             size = before.st_size
             if size <= _SMALL:
                 content = os.read(descriptor, size + 1)
-                digest = _sha256()(content)
+                digest = sha256()(content)
                 read = len(content)
                 if watch.tick is not None:
                     watch.tick(read)
             else:
-                digest, read = _sha256()(), 0
+                digest, read = sha256()(), 0
             if read != size:  # large, or not as stat said: files of /proc have size 0
                 read += _read_pieces(descriptor, digest, size)
             after = os.fstat(descriptor)
@@ -177,7 +177,8 @@ def _read_pieces(descriptor: int, digest: HASH, expected: int) -> int:
 
 
 @functools.cache
-def _sha256() -> Callable[..., HASH]:
+def sha256() -> Callable[..., HASH]:
+    """What makes a digest; the first call loads it."""
     import hashlib  # loads OpenSSL: some milliseconds that a stage without files need not spend
 
     return hashlib.sha256
@@ -231,7 +232,7 @@ def print_stat(path: str) -> Digest:
     if not stat.S_ISREG(found.st_mode):
         return Digest(method="stat", problem=f"is {_kind_in_words(found.st_mode)}")
     entry = b"file %d %d \0" % (found.st_size, found.st_mtime_ns)
-    return Digest(method="stat", value="stat:" + _sha256()(entry).hexdigest(), size=found.st_size)
+    return Digest(method="stat", value="stat:" + sha256()(entry).hexdigest(), size=found.st_size)
 
 
 def _stat_entry(path: bytes, entry: os.DirEntry[bytes]) -> tuple[bytes, int, str]:
@@ -274,7 +275,7 @@ def _fold(
     stop: Callable[[], bool] | None,
 ) -> Digest:
     """Hash the entries of a folder; `of_file` gives a regular file's entry, its bytes and what is wrong with it."""
-    digest = _sha256()()
+    digest = sha256()()
     files = size = 0
     problem = ""
     try:

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from otel_stageio.errors import StageIOError, guard
-from otel_stageio.record.artifacts.digests import Digest, hash_file, hash_tree, measure_tree, print_stat, watch
+from otel_stageio.record.artifacts.digests import Digest, hash_file, hash_tree, measure_tree, print_stat, sha256, watch
 from otel_stageio.record.values import clean_text
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class Hasher:
     def _start_workers(self) -> None:
         """Start the threads that the queue has work for and that may run now; the lock is held."""
         for _ in range(min(self._allowed - self._workers, len(self._queue))):
+            sha256()  # a child that is forked while the thread loads it would hang at its own import
             try:
                 threading.Thread(target=self._run, name="stageio-hash", daemon=True).start()
             except RuntimeError:  # "can't start new thread": `wait` does without

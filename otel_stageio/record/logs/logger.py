@@ -180,7 +180,7 @@ def get_stage_logger(
     for again it is the same one. Raises SettingError where `log_level` is no level. Thread-safe.
     """
     from otel_stageio.job.naming import split_name
-    from otel_stageio.record import exits
+    from otel_stageio.record.processes import exits
 
     number, name = split_name(stage_name)
     stage = stage_io or exits.open_stage(name, number)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from opentelemetry import trace
 
 from otel_stageio import StageIO
-from otel_stageio.record import exits
 from otel_stageio.record.logs import quick
+from otel_stageio.record.processes import exits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

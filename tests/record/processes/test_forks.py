@@ -9,8 +9,8 @@ import time
 import pytest
 
 from otel_stageio import StageIO
-from otel_stageio.record import forks
 from otel_stageio.record.background import Background
+from otel_stageio.record.processes import forks
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

@@ -7,6 +7,7 @@ the one that was there before. Only the process that opened a stage ends it; a f
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import signal
@@ -14,7 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from otel_stageio.record import workers
+from otel_stageio.record.processes import workers
 
 if TYPE_CHECKING:
     import logging
@@ -261,7 +262,8 @@ def _install_sigterm() -> None:
     # The kernel keeps SIGTERM from process 1 of a container unless it has a handler: having one would end a program
     # that goes on today.
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and os.getpid() != 1:
-        signal.signal(signal.SIGTERM, _on_sigterm)
+        with contextlib.suppress(ValueError):  # subinterpreters may not
+            signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def _restore_sigterm() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from otel_stageio.job import members
 from otel_stageio.job.naming import split_name
-from otel_stageio.record import exits, ranks, workers
+from otel_stageio.record.processes import exits, ranks, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from otel_stageio import StageIO, open_job
-from otel_stageio.record import ranks
+from otel_stageio.record.processes import ranks
 from tests.conftest import clean_environment
+from tests.hosts import SimulatedHost
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_a_first_rank_that_never_comes(out, monkeypatch):
 def test_a_first_rank_that_comes_too_late(out, monkeypatch):
     """The ranks that gave up waiting share one attempt, and rank 0 takes part in it when it comes: none is refused."""
     monkeypatch.setattr(ranks, "PATIENCE", 0.2)
-    waits = f"from otel_stageio.record import ranks\nranks.PATIENCE = 0.2\n{RANK}"
+    waits = f"from otel_stageio.record.processes import ranks\nranks.PATIENCE = 0.2\n{RANK}"
     started = [start(waits, out, 0, 4.0, RANK=str(n)) for n in (1, 2, 3)]
     until = time.monotonic() + 20
     while len(members(out, "06_train")) < 2 and time.monotonic() < until:
@@ -177,3 +178,18 @@ def test_ranks_with_items_are_no_members(out, monkeypatch):
     with StageIO("06_asr", out, item=3) as io:
         assert io._opened.member == ""
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("clock", [300.0, 0.0, -300.0])
+@pytest.mark.parametrize("before", [True, False])
+def test_ranks_on_hosts_whose_clocks_are_apart(out, monkeypatch, clock, before):
+    """What rank 0 ended before this rank began is of a launch before, wherever the clock of rank 0 stands."""
+    SimulatedHost("node0", clock=clock).does(lambda: StageIO("train", out, stage_number=1).finalize())
+    events = out / "01_train" / ".stageio" / "001" / "events.jsonl"
+    ended = time.time() - ranks._age() + (-20 if before else 1)
+    os.utime(events, (ended, ended))
+    monkeypatch.setattr(ranks, "PATIENCE", 0.1)
+    monkeypatch.setenv("RANK", "1")
+    with StageIO("train", out, stage_number=1) as io:
+        pass
+    assert (io.manifest["attempt"], io._opened.member == "") == ((2, True) if before else (1, False))

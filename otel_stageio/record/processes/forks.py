@@ -66,14 +66,29 @@ def rests(of: Resting) -> None:
     _working[id(of)] = of
 
 
+def first() -> None:
+    """Have threads rest before anybody who is told of forks by now takes a lock: who came last is told first.
+
+    A thread may need that lock to come to an end, as what OpenTelemetry's SDK does when it is loaded needs that of
+    `concurrent.futures`.
+    """
+    os.register_at_fork(before=_rest)
+
+
 def _all_of(known: weakref.WeakValueDictionary[int, Forked]) -> list[Forked]:
     return [of for reference in known.valuerefs() if (of := reference()) is not None]
 
 
 def _forking() -> None:
+    _rest()
+    for each in _all_of(_living):
+        each.forking()
+
+
+def _rest() -> None:
     resting = [of for reference in _working.valuerefs() if (of := reference()) is not None]
     threads = [(of, thread) for of in resting if (thread := of.rest()) is not None]
-    _fork.resting = tuple(of for of, _ in threads)
+    _fork.resting += tuple(of for of, _ in threads)
     until = time.monotonic() + _PATIENCE
     for _, thread in threads:
         thread.join(max(until - time.monotonic(), 0.0))
@@ -81,8 +96,6 @@ def _forking() -> None:
         # Joined is not gone, and Python counts those that the system knows of.
         while time.monotonic() < until and os.path.exists(f"/proc/self/task/{thread.native_id}"):
             time.sleep(_TICK)
-    for each in _all_of(_living):
-        each.forking()
 
 
 def _went_on() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from otel_stageio import open_job
 from otel_stageio.journal import reader
-from otel_stageio.record import exits
+from otel_stageio.record.processes import exits
 from otel_stageio.views.manifest import dump
 
 if TYPE_CHECKING:

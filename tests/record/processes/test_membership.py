@@ -365,3 +365,27 @@ def test_records_of_members_are_the_stages(out):
     (record,) = reader.log_records(str(out / f"06_asr/.stageio/001/members/{member}/logs.jsonl"))
     assert (record.span_id, record.attributes["stageio.member"]) == (span, member)
     assert f"-{record.attributes['process.pid']}-1" in member
+
+
+WRITES_LATER = """
+import sys
+from otel_stageio import StageIO
+io = StageIO("asr", sys.argv[1], stage_number=6)
+for name in ("later.txt", "never.txt"):
+    io.track_output(io.get_output_path(name), "text")
+io.get_output_path("later.txt").write_text("three words here")
+if sys.argv[2:]:
+    io.finalize()
+"""
+
+
+@pytest.mark.parametrize("ends", [[], ["by finalize"]])
+def test_what_a_member_tracked_before_it_wrote_it(out, ends):
+    """Outputs of a member are looked at again when its part ends: sizes and checksums are those of what it left."""
+    with StageIO("asr", out, stage_number=6) as io:
+        run(WRITES_LATER, out, *ends, **io.environ())
+    later, never = manifest(out)["outputs"]
+    assert (later["size_bytes"], later["checksum_method"], never["checksum"]) == (16, "sha256", None)
+    assert [entry["message"] for entry in manifest(out)["warnings"]] == [
+        "06_asr/never.txt was tracked as an output and never made"
+    ]

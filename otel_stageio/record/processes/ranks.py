@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_stageio import conventions as names
 from otel_stageio.job import locks, members, numbers, status
-from otel_stageio.job.layout import StageLayout
+from otel_stageio.job.layout import EVENTS, StageLayout
 
 if TYPE_CHECKING:
     from otel_stageio.job.members import Attempt
@@ -96,12 +96,13 @@ def _is_ours(found: Attempt) -> bool:
     if runs is not None and runs.number == found.number:
         return True
     age = _age()
-    born = time.time() - age
-    if found.started.time_unix_nano < (born - _SLACK) * 1e9:
-        return False
     known = status.read_summary(stage, found.number)
     if known is not None and known.ended:
-        return known.ended >= (born - _ROUNDING) * 1e9
+        # By the file system's clock: that of the first rank's host may be minutes from ours.
+        ended = status.silence(str(stage.attempt_dir(found.number) / EVENTS))
+        return ended is not None and ended <= age + _ROUNDING
+    if found.started.time_unix_nano < (time.time() - age - _SLACK) * 1e9:
+        return False
     # It died without a word: in the launch before this one, or in this one, where its last sign is.
     silent = status.silence(str(stage.lock))
     alone = found.number == max(stage.attempts()) and not locks.held(str(stage.lock))
