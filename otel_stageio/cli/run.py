@@ -28,7 +28,7 @@ _CODES: Final = """\
 \b
 Exit codes:
   COMMAND's own; where a signal ended it, the same signal ends stageio, and:
-  1    COMMAND exited with 0 and did not make what --out names, or its output is lost
+  1    COMMAND exited with 0 and did not make what --out names, or its output got lost
   2    asked for what cannot be done; COMMAND was not started
   126  COMMAND cannot be executed
   127  there is no COMMAND

@@ -64,6 +64,7 @@ class Stream:
         self._ours = descriptor
         self.is_terminal = os.isatty(descriptor)
         self._settings: list[Any] = []
+        self._size = b""
         #: Whether ours processes output: within another `stageio run --stage` it is a pseudoterminal of that.
         self._processing = termios.OPOST
         self._passing_keys = threading.Lock()
@@ -97,12 +98,17 @@ class Stream:
             os.close(control)
 
     def resize(self) -> bool:
-        """Hand the size of our terminal on; whether there is one."""
+        """Hand the size of our terminal on; whether it is another one.
+
+        Only then is the group told again: of several of us, one within another, each would answer the others for ever.
+        """
         if self.is_terminal:
             with contextlib.suppress(OSError):
                 size = fcntl.ioctl(self._ours, termios.TIOCGWINSZ, bytes(_SIZE))
                 fcntl.ioctl(self._control, termios.TIOCSWINSZ, size)
-        return self.is_terminal
+                before, self._size = self._size, size
+                return size != before
+        return False
 
     def follow(self) -> None:
         """Set our terminal up as the command has set up its own since, if we are in the foreground."""

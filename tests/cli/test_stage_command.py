@@ -345,6 +345,24 @@ def test_window_size(terminal: Terminal) -> None:
     terminal.type("\x03")
 
 
+def test_window_size_within_stages(terminal: Terminal) -> None:
+    """Of stages within each other the innermost sees the new size, and hears of it a few times and not for ever."""
+    Path("winch.py").write_text(
+        "import os, signal, time\n"
+        "heard = []\n"
+        "signal.signal(signal.SIGWINCH, lambda *_: heard.append(os.get_terminal_size(1)))\n"
+        "print('ready', flush=True)\n"
+        "while not heard or heard[-1][0] != 120: time.sleep(0.01)\n"
+        "for _ in range(100): time.sleep(0.01)\n"
+        "print('heard', len(heard) < 20, flush=True)\n"
+    )
+    around = " ".join(f"{sys.executable} -m otel_stageio run --stage {name} --" for name in ("a", "b", "c"))
+    terminal.type(f"stageio run --stage mux -- {around} {sys.executable} winch.py\n")
+    terminal.expect("\nready\r\n")
+    terminal.resize(40, 120)
+    terminal.expect("heard True\r\n")
+
+
 #: A stage, and one within it.
 WAYS = (
     "stageio run --stage mux --",
