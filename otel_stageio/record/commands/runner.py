@@ -56,8 +56,8 @@ class StageCommands(StageTracing):
         Gives a `subprocess.CompletedProcess`; its ``stdout`` and ``stderr`` hold what was written with
         ``capture_output=True``, else None. Raises CommandError, with the last lines of its output, where the command
         cannot be started, does not end within `timeout` seconds (then it is killed), or, with `check`, fails;
-        ValueError and TypeError where what is given is no command. Other keywords are `subprocess.Popen`'s. Threads
-        may run commands side by side; asyncio waits in `asyncio.to_thread`.
+        ValueError and TypeError where what is given is no command, or both `input` and ``stdin``. Other keywords are
+        `subprocess.Popen`'s. Threads may run commands side by side; asyncio waits in `asyncio.to_thread`.
         """
         import subprocess
 
@@ -67,6 +67,8 @@ class StageCommands(StageTracing):
             raise ValueError(
                 'io.run has no command: give a program and its arguments, as in io.run(["ffmpeg", "-i", path])'
             )
+        if input is not None and popen.get("stdin") is not None:
+            raise ValueError("io.run takes input or stdin, not both: they are the same")
         if encoding or errors or text or popen.pop("universal_newlines", None):
             command.decodes = (encoding or "utf-8", errors or "strict")
         if isinstance(input, str):

@@ -219,9 +219,11 @@ def test_nothing_is_recorded():
 
 
 def test_no_command(io):
-    """An empty list is said to be what it is; nothing is on record of it."""
+    """What cannot be run is said to be what it is; nothing is on record of it."""
     with pytest.raises(ValueError, match=r"^io\.run has no command: "):
         io.run([])
+    with pytest.raises(ValueError, match=r"^io\.run takes input or stdin, not both"):
+        io.run(["cat"], input="a", stdin=subprocess.DEVNULL)
     assert io.manifest["steps"] == []
 
 
