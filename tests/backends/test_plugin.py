@@ -45,7 +45,9 @@ def run_pytest(tmp_path: Path):
         return subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "-c", REPO / "pyproject.toml", "--rootdir", tmp_path),
-                *("-p", "no:cacheprovider", "-p", "tests.backends.plugin", *arguments, suite),
+                # Folders of its own: in those that all runs share it would clear away what former ones left.
+                *("--basetemp", tmp_path / "base", "-p", "no:cacheprovider"),
+                *("-p", "tests.backends.plugin", *arguments, suite),
             ],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(REPO), "XDG_CACHE_HOME": str(tmp_path), **(environment or {})},
