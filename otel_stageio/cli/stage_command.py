@@ -50,7 +50,16 @@ def run(asked: Asked) -> Outcome:
             if not _is_there(path):
                 output.trouble(f"input {path} is missing")
         outcome = _run(io, child, asked.command, closed)
-    outcome = _judged(io, outcome, asked.outputs)
+    try:
+        return _ended(io, outcome, asked.outputs)
+    except KeyboardInterrupt:  # while its outputs are read for their checksums
+        io.close_failed("interrupted (SIGINT) after the command had ended", error_type="SIGINT", parts=True)
+        raise
+
+
+def _ended(io: StageIO, outcome: Outcome, outputs: Sequence[str]) -> Outcome:
+    """End the stage as its command has ended, and as its outputs are."""
+    outcome = _judged(io, outcome, outputs)
     if not outcome.signal:
         io.span.set_attribute(names.PROCESS_EXIT_CODE, outcome.code)
     if outcome.status == names.SUCCESS:

@@ -33,6 +33,22 @@ SETTLED = "settled"
 _COUNT_DIGITS = 3
 
 
+def absolute(path: str) -> str:
+    """The path as it is looked up now; as it is where the working directory is gone, and where it is empty."""
+    try:
+        return os.path.abspath(path) if path else path
+    except OSError:
+        return path
+
+
+def real(path: str) -> str:
+    """The same with its links followed; without, where it is relative to a working directory that is gone."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return os.path.normpath(path)
+
+
 class StageFolder(NamedTuple):
     """A folder of the job whose name is a stage's: ``06_asr`` is `folder`, 6 `number`, asr `name`."""
 

@@ -1,12 +1,11 @@
 """What opening a stage is asked for, and what it gives."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from otel_stageio.job import locks
-from otel_stageio.job.layout import JobLayout, StageLayout
+from otel_stageio.job.layout import JobLayout, StageLayout, absolute
 from otel_stageio.job.numbers import Resolved
 from otel_stageio.record.otel.carrier import Incoming
 from otel_stageio.record.otel.entry import Entry
@@ -34,7 +33,7 @@ class Request(NamedTuple):
     @property
     def job(self) -> JobLayout:
         """The job folder, absolute as of now."""
-        return JobLayout(Path(os.path.abspath(self.root)))
+        return JobLayout(Path(absolute(str(self.root))))
 
 
 class Opened(NamedTuple):

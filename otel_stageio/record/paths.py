@@ -12,9 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from otel_stageio.errors import OutputPathError, guard, quoted
 from otel_stageio.job import status
-from otel_stageio.job.layout import MANIFEST, STAGE_LOG, STAGEIO, StageLayout
+from otel_stageio.job.layout import MANIFEST, STAGE_LOG, STAGEIO, StageLayout, absolute, real
 from otel_stageio.job.naming import folder_name
-from otel_stageio.record.artifacts.description import absolute_path
 from otel_stageio.record.core import StageCore
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class StagePaths(StageCore):
             if not found.exists:
                 if Path(filename).is_relative_to(self.output_base) and os.path.exists(filename):
                     return Path(filename)
-                self._searched[absolute_path(str(found.path))] = found.looked
+                self._searched[absolute(str(found.path))] = found.looked
             return found.path
         return self._here.job.root / filename
 
@@ -62,7 +61,7 @@ class StagePaths(StageCore):
     def _here(self) -> StageLayout:
         """The stage's places as the caller gave the job folder; absolute, where a relative one now leads elsewhere."""
         layout, job = self._opened.layout, self._opened.job
-        if job is None or os.path.abspath(layout.job.root) == str(job.root):
+        if job is None or absolute(str(layout.job.root)) == str(job.root):
             return layout
         return layout._replace(job=job)
 
@@ -83,7 +82,7 @@ class StagePaths(StageCore):
         """Whether it is the folder of an item of this stage, which is that item's to write into."""
         below, name = os.path.split(folder)
         here = self._here
-        return not here.item and below == os.path.realpath(here.folder) and os.path.lexists(here.items_dir / name)
+        return not here.item and below == real(str(here.folder)) and os.path.lexists(here.items_dir / name)
 
     def get_cache_path(self, filename: str | os.PathLike[str]) -> Path:
         """A path inside ``.cache`` of the stage folder; its parent folders are made.
@@ -95,15 +94,15 @@ class StagePaths(StageCore):
     def _inside(self, folder: Path, filename: str | os.PathLike[str], what: str) -> Path:
         name = path_text(filename, f"{what} path")
         path = folder / name
-        real, real_folder = os.path.realpath(path), os.path.realpath(folder)
-        ours = STAGEIO in real.removeprefix(real_folder).split(os.sep) or self._is_item(real)
-        if ours or not _below(real, real_folder):
+        place, real_folder = real(str(path)), real(str(folder))
+        ours = STAGEIO in place.removeprefix(real_folder).split(os.sep) or self._is_item(place)
+        if ours or not _below(place, real_folder):
             raise OutputPathError(
-                f"{what} path {quoted(name)} leads to {real}, which is "
+                f"{what} path {quoted(name)} leads to {place}, which is "
                 f"{'for otel-stageio alone' if ours else f'not inside {folder}'}: "
                 f"give a file name, or a relative path below the stage's folder"
             )
-        if _too_long(real):
+        if _too_long(place):
             raise OutputPathError(f"{what} path {quoted(name)} is too long for a file's name: give a shorter one")
         with self._job_troubled(f"cannot make the folder {path.parent}"):
             os.makedirs(path.parent, exist_ok=True)
@@ -128,7 +127,7 @@ class StagePaths(StageCore):
         """Read a JSON file, searched for like `get_input_path`. Raises FileNotFoundError, json.JSONDecodeError."""
         path = self.get_input_path(filename, from_stage)
         if not os.path.exists(path):  # false for a name that is too long, too
-            looked = "\n  ".join(self._searched.get(absolute_path(str(path)), (str(path),)))
+            looked = "\n  ".join(self._searched.get(absolute(str(path)), (str(path),)))
             raise FileNotFoundError(f"input file {os.fspath(filename)!r} was not found; looked at:\n  {looked}")
         return json.loads(path.read_bytes())
 
@@ -162,7 +161,7 @@ class StagePaths(StageCore):
         below = given.relative_to(folder) if given.is_relative_to(folder) else given
         source = self.get_output_path(below)
         if below.is_absolute():
-            below = Path(os.path.relpath(os.path.realpath(source), os.path.realpath(folder)))
+            below = Path(os.path.relpath(real(str(source)), real(str(folder))))
         target = self._inside(self._here.job.root, below, "copy")
         if source.exists():
             shutil.copy2(source, target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +10,7 @@ from otel_stageio import conventions as names
 from otel_stageio import settings as surroundings
 from otel_stageio.errors import guard
 from otel_stageio.job import host, identity, links, pipelines, recovery, registry
-from otel_stageio.job.layout import JobLayout, all_stages
+from otel_stageio.job.layout import JobLayout, absolute, all_stages
 from otel_stageio.journal import files
 from otel_stageio.record import sending
 from otel_stageio.record.opening import instance
@@ -82,7 +81,7 @@ def begin(folder: str | None, name: str | None, command: Sequence[str], report: 
     settings = surroundings.load()
     environ = surroundings.environment()
     redactor = Redactor(settings.redact, environ)
-    job = JobLayout(Path(os.path.abspath(path_text(folder or settings.job_dir or "out", "job folder"))))
+    job = JobLayout(Path(absolute(path_text(folder or settings.job_dir or "out", "job folder"))))
     for problem in settings.problems:
         report(problem)
     begun = None

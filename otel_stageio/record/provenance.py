@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from otel_stageio import conventions as names
 from otel_stageio.job import host
+from otel_stageio.job.layout import absolute
 from otel_stageio.record.values import clean_text
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class GitProbe:
         a millisecond or a few. Git is neither given stdin nor heard on stderr, takes no lock in the repository and
         starts no file system monitor. Call `close` in the end.
         """
-        git_folder = _git_folder(os.path.abspath(folder))
+        git_folder = _git_folder(absolute(folder))
         if git_folder is None:
             return None
         pid, pipe = _spawn(folder, environ)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from otel_stageio import settings as surroundings
 from otel_stageio.errors import ItemNameError, SettingError, guard, quoted
 from otel_stageio.job import numbers
-from otel_stageio.job.layout import StageLayout
+from otel_stageio.job.layout import StageLayout, absolute
 from otel_stageio.job.naming import check_item, check_name
 from otel_stageio.record import ending
 from otel_stageio.record.artifacts.description import JobPaths
@@ -129,7 +129,7 @@ class StageIO(StageLifecycle):
         self.stage_number = layout.number
         self.item = layout.item
         self.output_base = self.job_dir = layout.job.root
-        self._folder = os.path.abspath(layout.folder)
+        self._folder = absolute(str(layout.folder))
         self.stage_dir = layout.folder
         self.stage_log = self._opened.log
         self.manifest_path = layout.manifest
@@ -217,7 +217,7 @@ class StageIO(StageLifecycle):
             return None
         with self._troubled("cannot ask git"):
             main = surroundings.main_file_of_process()
-            folder = os.path.dirname(os.path.abspath(main)) if main else os.getcwd()
+            folder = os.path.dirname(absolute(main)) if main else os.curdir
             return GitProbe.start(folder, environ=surroundings.environment())
         return None
 

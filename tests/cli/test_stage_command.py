@@ -21,7 +21,7 @@ from otel_stageio.journal import reader
 from otel_stageio.model import LogRecord
 from otel_stageio.views import logline
 from tests.cli.terminal import Terminal
-from tests.cli.test_run import run, start
+from tests.cli.test_run import RUN, run, start
 from tests.conftest import clean_environment
 
 if TYPE_CHECKING:
@@ -54,6 +54,34 @@ def test_output() -> None:
     with open("out/01_mux/stage.log", encoding="utf-8", newline="\n") as file:
         shown = [(each.stage, each.message) for each in logline.parse(file) if each.level == "DEBUG"]
     assert sorted(shown) == sorted(("mux", each.body) for each in records())
+
+
+def test_interrupted_while_outputs_are_read() -> None:
+    """Ctrl-C after the command's end, while checksums are computed, is the reason on record; the exit code is 130."""
+    with start("--stage", "mux", "--out", "big", "--", "truncate", "-s", "10G", "big") as process:
+        while process.poll() is None:  # until it comes after the command's end: before it is the command's
+            time.sleep(0.3)
+            if Path("big").exists():
+                process.send_signal(signal.SIGINT)
+        assert process.returncode == 130, process.communicate()
+    known = manifest()
+    assert (known["status"], known["reason"]) == ("failed", "interrupted (SIGINT) after the command had ended")
+    assert known["outputs"][0]["checksum_problem"] == "the stage ended before it was computed"
+
+
+def test_working_directory_that_is_gone(tmp_path: Path) -> None:
+    """The command runs all the same; in a job folder that is given it is on record, and a relative one is told of."""
+    gone = tmp_path / "gone"
+    for given, words in ((str(tmp_path / "out"), b""), ("out", b"runs without a record")):
+        gone.mkdir()
+        script = 'rmdir "$PWD"; exec "$@"'
+        wanted = [*RUN, "--job", given, "--stage", "mux", "--", "sh", "-c", "echo ran; exit 3"]
+        ran = subprocess.run(
+            ["sh", "-c", script, "sh", *wanted], cwd=gone, env=clean_environment(), capture_output=True, check=False
+        )
+        assert (ran.returncode, ran.stdout) == (3, b"ran\n"), ran.stderr
+        assert words in ran.stderr
+    assert manifest()["reason"] == "exit code 3"
 
 
 def test_both_in_one() -> None:

@@ -609,6 +609,30 @@ def test_a_job_folder_that_goes_while_the_stage_runs(run_script, tmp_path: Path,
             assert all(word in (kept / name).read_text() for word in words)
 
 
+IN_NO_FOLDER = """
+    import os, sys
+    os.rmdir(os.getcwd())
+    from otel_stageio import StageIO
+    io = StageIO("asr", *sys.argv[1:])
+    io.track_input(io.get_input_path("in.txt"))
+    io.track_output(io.get_output_path("out.txt"))
+    io.run(["true"])
+    io.finalize("failed")
+    print(io.stage_dir)
+"""
+
+
+def test_a_working_directory_that_is_gone(run_script, tmp_path: Path):
+    """A job folder given whole is written as ever; without one the stage says so, and goes on without a record."""
+    for given, words in (["job"], "runs without a record"), ([str(tmp_path / "job")], ""):
+        (tmp_path / "gone").mkdir()
+        done = run_script(IN_NO_FOLDER, *given, cwd=tmp_path / "gone")
+        assert (done.returncode, done.stdout) == (0, f"{given[0]}/01_asr\n"), done.stderr
+        assert "Traceback" not in done.stderr
+        assert words in done.stderr
+    assert whole(tmp_path / "job/01_asr")["status"] == "failed"
+
+
 @pytest.mark.parametrize("given", [None, 5, "a\0b"])
 def test_an_input_that_can_be_no_files_name(io: StageIO, given: object):
     """Looking for what is no path is an error that says so."""

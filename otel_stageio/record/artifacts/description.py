@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import attempt
+from otel_stageio.job import layout
 from otel_stageio.model import Value
 from otel_stageio.record.artifacts import digests
 from otel_stageio.record.artifacts.digests import Digest
@@ -66,8 +67,8 @@ class JobPaths(NamedTuple):
     @classmethod
     def of(cls, root: str) -> "JobPaths":
         """Know the job folder by the name it was given and by its real one."""
-        absolute = absolute_path(root)
-        return cls(tuple({absolute: None, os.path.realpath(absolute): None}))
+        absolute = layout.absolute(root)
+        return cls(tuple({absolute: None, layout.real(absolute): None}))
 
     def shown(self, absolute: str) -> str:
         """An absolute path as the manifest shows it; the job folder itself is ``.``."""
@@ -78,11 +79,6 @@ class JobPaths(NamedTuple):
                 if absolute[len(root)] == os.sep or root == os.sep:
                     return absolute[len(root) :].lstrip(os.sep)
         return absolute
-
-
-def absolute_path(text: str) -> str:
-    """The path as it is looked up now; as it is where the working directory is gone, and where it is empty."""
-    return attempt(lambda: os.path.abspath(text), lambda _: text) if text else text
 
 
 def is_policy(value: object) -> bool:
@@ -111,7 +107,7 @@ def describe(path: object, *, job: JobPaths, policy: str, address: Callable[[str
     text = path_text(path)
     if is_remote(text):
         return _remote(address(text), policy)
-    absolute = absolute_path(text)
+    absolute = layout.absolute(text)
     shown = job.shown(absolute)
     attributes: dict[str, Value] = {names.FILE_PATH: clean_text(shown)}
     if attributes[names.FILE_PATH] != shown:

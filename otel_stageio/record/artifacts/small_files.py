@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import guard
+from otel_stageio.job import layout
 from otel_stageio.journal import encode
 from otel_stageio.record.artifacts import description, digests
 from otel_stageio.record.paths import StagePaths
@@ -221,7 +222,7 @@ def _absolute(path: object) -> str:
     else:
         return ""
     if text[:1] != "/" or "//" in text or "/." in text:
-        return "" if description.is_remote(text) else description.absolute_path(text)
+        return "" if description.is_remote(text) else layout.absolute(text)
     return text
 
 
