@@ -8,14 +8,13 @@ is there before the run is, and goes after the span is written: no moment of dyi
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_stageio import conventions as names
 from otel_stageio.job import host as hosts
-from otel_stageio.job import links, locks, runs, status
+from otel_stageio.job import links, locks, passes, runs, status
 from otel_stageio.job.identity import SCOPE
 from otel_stageio.job.layout import TRACES
 from otel_stageio.journal import encode, files, limits, reader
@@ -30,18 +29,6 @@ if TYPE_CHECKING:
     from otel_stageio.model import Value
 
 _ERROR: Final = 2
-_KEYS: Final = {
-    "trace_id": str,
-    "span_id": str,
-    "parent_span_id": str,
-    "trace_state": str,
-    "name": str,
-    "began": int,
-    "host": str,
-    "boot_id": str,
-    "attributes": dict,
-    "resource": dict,
-}
 
 
 class Pipeline:
@@ -149,20 +136,20 @@ def write_ends(job: JobLayout) -> int:
 
 def _write_end(job: JobLayout, span_id: str) -> bool:
     path = _path(job, span_id)
-    about = _read(path)
+    about = passes.read_about(path)
     if about is None or about["span_id"] != span_id or about["host"] != hosts.name():
         return False
     with contextlib.suppress(OSError), locks.job_lock(path, 0) as alone:
         # The lock is nobody's; or it is from before the host was started, whatever the locks of the file system are.
         if not alone and about["boot_id"] in ("", hosts.boot_id()):
             return False
-        if _read(path) is None:  # somebody was faster: what is here now is a file that this lock has made
+        if passes.read_about(path) is None:  # somebody was faster: what is here now is a file that this lock has made
             files.remove(path)
             return False
         at = max(status.last_sign(path), about["began"] + 1000)
         why = f"the process ended without a word; last sign of it at {rfc3339(at)}"
         ended = {names.STATUS: names.ABANDONED, names.REASON: why, names.ERROR_TYPE: names.ABANDONED}
-        run = _run_of(job, about)
+        run = passes.run_of(job, about)
         if run is not None:
             _write(job, run, _span(about, run, at, ended), about)
         files.remove(path)
@@ -170,25 +157,8 @@ def _write_end(job: JobLayout, span_id: str) -> bool:
     return False
 
 
-def _run_of(job: JobLayout, about: Mapping[str, Any]) -> Run | None:
-    """The run that a pipeline began or went on in; None where it died before."""
-    return runs.newest(job, lambda run: about["span_id"] == run.span_id) or runs.newest(
-        job, lambda run: run.run == about["resource"].get(names.RUN)
-    )
-
-
 def _path(job: JobLayout, span_id: str) -> str:
     return os.path.join(job.pipelines_dir, span_id)
-
-
-def _read(path: str) -> dict[str, Any] | None:
-    try:
-        about = json.loads(files.small(path))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(about, dict):
-        return None
-    return about if all(isinstance(about.get(key), kind) for key, kind in _KEYS.items()) else None
 
 
 def _write(job: JobLayout, run: Run, span: Span, about: Mapping[str, Any]) -> None:

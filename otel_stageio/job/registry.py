@@ -17,7 +17,7 @@ from operator import attrgetter, index
 from typing import Any, Final, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.job import changes, identity, items, links, locks, runs, status
+from otel_stageio.job import changes, identity, items, links, locks, passes, runs, status
 from otel_stageio.job.items import Items
 from otel_stageio.job.layout import EVENTS, STAGEIO, JobLayout, StageLayout, stage_folder, stage_folders
 from otel_stageio.journal import files
@@ -239,7 +239,7 @@ def compose(
     latest = max(alive.values(), key=attrgetter("started", "run"), default=None)
     run = runs.read(job, latest.run) if latest else None
     job_id = identity.read_job_id(job)
-    if run is None or job_id is None:
+    if latest is None or run is None or job_id is None:
         return None
     number = run.run
     later = [folder for folder, of in alive.items() if of.run > number]
@@ -251,6 +251,7 @@ def compose(
         moved_on=[
             found for folder in later if (found := _in_run(job, own.get(folder), of_items.get(folder, ()), number))
         ],
+        pipeline=passes.stands(job, run, latest.started),
         shown=shown,
     )
 

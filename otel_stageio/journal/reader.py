@@ -125,8 +125,8 @@ def log_records(path: str, *, live: bool = False) -> Iterator[LogRecord]:
             yield from (each for each in line.records if isinstance(each, LogRecord))
 
 
-def spans(path: str, *, live: bool = False) -> Iterator[Span]:
-    """Every span of a file, in the order of its lines."""
-    for piece in pieces(path, live=live):
+def spans(path: str, *, live: bool = False, only: bytes = b"") -> Iterator[Span]:
+    """Every span of a file, in the order of its lines; of those lines in which `only` occurs."""
+    for piece in pieces(path, live=live, only=only):
         for line in piece.lines:
             yield from (each for each in line.records if isinstance(each, Span))

@@ -13,6 +13,7 @@ from otel_stageio.errors import JobFormatError
 from otel_stageio.job import attempts, identity, registry, status
 from otel_stageio.job.layout import LOG_RECORDS, JobLayout, StageLayout, all_stages, stages
 from otel_stageio.journal import reader
+from otel_stageio.read import pipelines
 from otel_stageio.views.manifest import dump, manifest
 from otel_stageio.views.moments import rfc3339
 
@@ -121,6 +122,15 @@ class Job:
     def attempts(self) -> list[Row]:
         """Every attempt of every stage and item, the oldest first."""
         return [_stage_row(attempt) for known in self._known() for attempt in known]
+
+    def pipelines(self) -> list[Row]:
+        """Every `stageio run` of a pipeline through the job, the oldest first: its command, and how it stands or ended.
+
+        Keys as for stages, and `command` (a list of words; JSON text, cut, where it is very long), `exit_code` (None
+        where a signal ended it) and `reason`.
+        Raises OSError where the job folder cannot be read.
+        """
+        return pipelines.rows(self._layout)
 
     def manifest(self, stage: str, item: str | None = None) -> Row:
         """The manifest of the newest attempt of the stage, or of an item of it, made from the journal.

@@ -68,6 +68,8 @@ class PipelineRun(NamedTuple):
                 _write_end_of(self.job, pid, outcome)
             started: dict[str, Value] = {names.PROCESS_PID: pid} if pid else {}
             pipeline.end(self.redactor.attributes({**started, **outcome.attributes()}))
+            with guard(lambda why: self.report(f"cannot write the job manifest: {type(why).__name__}: {why}")):
+                registry.update(self.job)
             if self.settings.mode == "auto":
                 sending.send_run(self.job, pipeline.run.run, self.settings.export, self.report)
 

@@ -55,10 +55,11 @@ def entry(of: Summary, folder: str) -> dict[str, Any]:
     }
 
 
-def status(of_run: Iterable[Summary], missing: Sequence[str]) -> str:
+def status(of_run: Iterable[Summary], missing: Sequence[str], pipeline: str = "") -> str:
     """The state of a run: running, failed or success; `missing` are the declared stages that have not started.
 
-    A stage that runs comes before one that failed, died or was contradicted, and that before one that is missing.
+    A stage that runs comes before one that failed, died or was contradicted, that before what `stageio run` says of the
+    `pipeline` (a state, or ""), and that before a stage that is missing.
     """
     summaries = list(of_run)
     states = {each.status for each in summaries}
@@ -66,7 +67,7 @@ def status(of_run: Iterable[Summary], missing: Sequence[str]) -> str:
         return names.RUNNING
     if not _FAILED.isdisjoint(states) or any(each.contradicted for each in summaries):
         return names.FAILED
-    return names.RUNNING if missing else names.SUCCESS
+    return pipeline or (names.RUNNING if missing else names.SUCCESS)
 
 
 def job_manifest(
@@ -76,14 +77,15 @@ def job_manifest(
     stages: Iterable[tuple[str, Summary]],
     before: Mapping[str, Any],
     moved_on: Iterable[Summary] = (),
+    pipeline: str = "",
     shown: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """The job manifest as plain JSON values.
 
     `run` is the current run as its run.json says it, `stages` are folders with the summary of their newest attempt,
     and `before` is the document that stands there now, ours or somebody else's. `moved_on` are the attempts in this
-    run of stages whose newest one belongs to another: a run that was gone back to by its name. `shown` are
-    the lines of the stages by folder, where they have been made already.
+    run of stages whose newest one belongs to another: a run that was gone back to by its name. `pipeline` is as for
+    `status`. `shown` are the lines of the stages by folder, where they have been made already.
     """
     known = sorted(stages, key=lambda each: (each[1].stage_number, each[1].stage))
     number = run["run"]
@@ -96,7 +98,7 @@ def job_manifest(
     made: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "job_id": job_id,
-        "status": status(current, missing),
+        "status": status(current, missing, pipeline),
         "run": run["run"],
         **({"run_name": run["name"]} if run.get("name") is not None else {}),
         "trace_id": run["trace_id"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -42,12 +43,12 @@ def run(*arguments: object, env: dict[str, str] | None = None, **about: Any) -> 
     return subprocess.run([*RUN, *map(str, arguments)], env=clean_environment(env), check=False, **about)
 
 
-def start(*arguments: object) -> subprocess.Popen[bytes]:
+def start(*arguments: object, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start it, in a process group of its own."""
     return subprocess.Popen(
         [*RUN, *map(str, arguments)],
         env=clean_environment(),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -186,6 +187,36 @@ def test_we_are_killed(tmp_path: Path) -> None:
     assert root_span(tmp_path / "out").attributes[names.STATUS] == names.ABANDONED
 
 
+def test_the_status_of_the_run(tmp_path: Path) -> None:
+    """The job manifest says running between two stages, failed where the command then failed, and the last pass counts.
+
+    A stage that is started later, by hand, has the word again.
+    """
+    (tmp_path / "stage.py").write_text(STAGE)
+    one = f"{sys.executable} stage.py"
+
+    def status() -> list[str]:
+        document = json.loads((tmp_path / "out/manifest.json").read_bytes())
+        shown = open_job("out").overview()
+        assert shown is not None
+        return [document["status"], shown["status"], document["stages"][0]["status"]]
+
+    script = f"{one}; echo between; read _; exit 3"
+    started = start("--name", "nightly", "--", "sh", "-c", script, stdin=subprocess.PIPE)
+    assert started.stdout
+    assert started.stdout.readline() == b"between\n"
+    assert status() == ["running", "running", "success"]
+    started.communicate(b"\n", timeout=30)
+    assert status() == ["failed", "failed", "success"]
+    again = {"STAGEIO_JOB_DIR": "out", "STAGEIO_RUN": "nightly"}
+    subprocess.run([sys.executable, "stage.py"], env=clean_environment(again), check=True, capture_output=True)
+    assert status() == ["success", "success", "success"]
+    run("--name", "nightly", "--", "sh", "-c", "kill -INT $$")
+    assert status() == ["failed", "failed", "success"]
+    run("--name", "nightly", "--", "true")
+    assert status() == ["success", "success", "success"]
+
+
 @pytest.mark.parametrize("how", ["exit 0", "kill -TERM $$"])
 def test_delivered(tmp_path: Path, server: Answers, how: str) -> None:
     """With an endpoint set the run's span, and a stage's, are there when stageio has ended, however that was."""
@@ -219,10 +250,14 @@ def test_nobody_takes_it(tmp_path: Path) -> None:
     assert b"`stageio push " in ran.stderr
 
 
-def test_rebuilt(tmp_path: Path) -> None:
-    """A job folder that is made anew from its journals has the run's span, and the log of a command, as they were."""
+@pytest.mark.parametrize("code", [0, 3])
+def test_rebuilt(tmp_path: Path, code: int) -> None:
+    """A job folder that is made anew from its journals has the run's span, and the log of a command, as they were.
+
+    And its manifest, where the pipeline failed and no stage did.
+    """
     inner = [*RUN, "--stage", "mux", "--", "sh", "-c", r"printf 'a\n\377\033[31m\nb\rc\nlast'; echo err >&2"]
-    assert run("--name", "nightly", "--", *inner).returncode == 0
+    assert run("--name", "nightly", "--", "sh", "-c", f"{shlex.join(inner)}; exit {code}").returncode == code
     journals = sorted(tmp_path.glob("out/**/*.jsonl"))
     rebuild(journals, tmp_path / "again")
     assert root_span(tmp_path / "again") == root_span(tmp_path / "out")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from otel_stageio import StageIO
+from otel_stageio import StageIO, open_job
 from tests.conftest import clean_environment
 
 if TYPE_CHECKING:
@@ -123,3 +123,48 @@ def test_what_cannot_be_read(stageio: Command, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ran = stageio("show", tmp_path / "file")
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+
+
+def test_pipelines(stageio: Command, tmp_path: Path) -> None:
+    """What `stageio run` ran is told above the stages: the newest, those that still run, and with --attempts all."""
+    job = tmp_path / "out"
+    run = [sys.executable, "-m", "otel_stageio", "run", "--job", str(job)]
+
+    def passed(*command: str) -> None:
+        subprocess.run([*run, "--", *command], env=clean_environment(), check=False, capture_output=True)
+
+    passed("sh", "-c", "exit 4")
+    ran = stageio("show", job)
+    assert (ran.code, ran.out.splitlines()[0].endswith("no stage has begun")) == (0, True)
+    assert rows(ran.out)[2][:6] == ["sh", "-c", "'exit", "4'", "failed", "1"]
+    assert rows(ran.out)[2][-3:] == ["exit", "code", "4"]
+    assert len(rows(ran.out)) == 3  # and no table of stages
+    script = "printf '%s\\n' ready; read _"
+    command = [*run, "--name", "nightly", "--", "sh", "-c", script]
+    with subprocess.Popen(command, env=clean_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as under_way:
+        assert under_way.stdout is not None
+        under_way.stdout.readline()
+        passed("sleep", "0")
+        shown = rows(stageio("show", job).out)
+        document = json.loads(stageio("show", job, "--json").out)
+        under_way.communicate(b"\n", timeout=30)
+    assert [row[-2:] for row in shown[2:3]] == [["running", "2"]]
+    assert shown[3][:4] == ["sleep", "0", "success", "3"]
+    (running, newest) = document["pipelines"]
+    assert (running["command"], running["run_name"], running["status"]) == (["sh", "-c", script], "nightly", "running")
+    assert (running["completed_at"], running["duration_seconds"], running["exit_code"]) == (None, None, None)
+    assert (newest["command"], newest["exit_code"], newest["reason"]) == (["sleep", "0"], 0, None)
+    assert running["started_at"] < newest["started_at"] < newest["completed_at"]
+    every = json.loads(stageio("show", job, "--json", "--attempts").out)["pipelines"]
+    assert [(of["run"], of["status"]) for of in every] == [(1, "failed"), (2, "success"), (3, "success")]
+    assert every == open_job(job).pipelines()
+
+
+def test_a_long_command(stageio: Command, tmp_path: Path) -> None:
+    """A command that would fill the screen is shown by how it begins; one that its span had to cut is still shown."""
+    job = tmp_path / "out"
+    run = [sys.executable, "-m", "otel_stageio", "run", "--job", str(job), "--"]
+    for words, shown in ((["word"] * 100, "true word word "), (["word" * 5000], '["true", "wordword')):
+        subprocess.run([*run, "true", *words], env=clean_environment(), check=True, capture_output=True)
+        line = stageio("show", job).out.splitlines()[3]
+        assert (line.startswith(shown), "…" in line, len(line) < 120) == (True, True, True)

@@ -50,11 +50,12 @@ def entry(name: str, number: int, status: str = "success", **more: Any) -> dict[
     }
 
 
-def made(*stages: Summary, before: Any = None, run: Any = None) -> dict[str, Any]:
+def made(*stages: Summary, before: Any = None, run: Any = None, pipeline: str = "") -> dict[str, Any]:
     """The job manifest of these stages, valid by the schema; composed from its own output it must stay as it is."""
     arguments: dict[str, Any] = {
         "job_id": JOB,
         "run": run or RUN,
+        "pipeline": pipeline,
         "stages": [(f"{of.stage_number:02d}_{of.stage}", of) for of in stages],
     }
     document = job_manifest.job_manifest(**arguments, before=before or {})
@@ -102,25 +103,32 @@ def test_stages_of_one_number_are_in_the_order_of_their_names():
 
 
 @pytest.mark.parametrize(
-    ("statuses", "missing", "expected"),
+    ("statuses", "pipeline", "missing", "expected"),
     [
-        (["success"], [], "success"),
-        (["success", "skipped"], [], "success"),
-        (["running", "failed"], [], "running"),
-        (["success", "failed"], [], "failed"),
-        (["success", "failed"], ["score"], "failed"),
-        (["success", "abandoned"], [], "failed"),
-        (["success", "lost"], [], "failed"),
-        (["success"], ["score"], "running"),
-        (["running"], ["score"], "running"),
+        (["success"], "", [], "success"),
+        (["success", "skipped"], "", [], "success"),
+        (["running", "failed"], "", [], "running"),
+        (["success", "failed"], "", [], "failed"),
+        (["success", "failed"], "", ["score"], "failed"),
+        (["success", "abandoned"], "", [], "failed"),
+        (["success", "lost"], "", [], "failed"),
+        (["success"], "", ["score"], "running"),
+        (["running"], "", ["score"], "running"),
+        (["running"], "failed", [], "running"),
+        (["failed"], "running", [], "failed"),
+        (["success"], "running", [], "running"),
+        (["success"], "failed", [], "failed"),
+        (["success"], "failed", ["score"], "failed"),
+        (["success"], "success", ["score"], "success"),
+        (["failed"], "success", [], "failed"),
     ],
 )
-def test_the_state_of_a_run(statuses, missing, expected):
-    """Running where one runs, else failed where one failed or died, else running where one is missing, else success."""
+def test_the_state_of_a_run(statuses, pipeline, missing, expected):
+    """What of this comes first: one runs; one failed or died; the word of the pipeline; one is missing; success."""
     stages = [stage(f"s{index}", index, status) for index, status in enumerate(statuses)]
-    assert job_manifest.status(stages, missing) == expected
+    assert job_manifest.status(stages, missing, pipeline) == expected
     declared = (*(of.stage for of in stages), *missing)
-    assert made(*(of._replace(declared=declared) for of in stages))["status"] == expected
+    assert made(*(of._replace(declared=declared) for of in stages), pipeline=pipeline)["status"] == expected
 
 
 def test_a_success_that_was_contradicted():
