@@ -1,23 +1,17 @@
 """The passes of `stageio run` through a job as they stand: the ended ones by their spans, the others by their files."""
 
-from __future__ import annotations
-
 import json
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from otel_stageio import conventions as names
 from otel_stageio.job import runs, status
-from otel_stageio.job.layout import TRACES
+from otel_stageio.job.layout import TRACES, JobLayout
+from otel_stageio.job.runs import Run
 from otel_stageio.journal import files, reader
+from otel_stageio.model import Value
 from otel_stageio.views.summary import Summary
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from otel_stageio.job.layout import JobLayout
-    from otel_stageio.job.runs import Run
-    from otel_stageio.model import Value
 
 _STATUS: Final = f'"{names.STATUS}"'.encode()
 _KEYS: Final = {

@@ -251,9 +251,15 @@ def compose(
         moved_on=[
             found for folder in later if (found := _in_run(job, own.get(folder), of_items.get(folder, ()), number))
         ],
-        pipeline=passes.stands(job, run, latest.started),
+        pipeline=_pipeline(job, run, latest.started),
         shown=shown,
     )
+
+
+def _pipeline(job: JobLayout, run: runs.Run, since: int) -> str:
+    with contextlib.suppress(OSError):  # a folder of a run that cannot be read: the stages can
+        return passes.stands(job, run, since)
+    return ""
 
 
 def _alive(job: JobLayout, of: Summary) -> Summary:

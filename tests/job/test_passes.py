@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 
 import pytest
 
+from otel_stageio import StageIO
 from otel_stageio import conventions as names
-from otel_stageio.job import identity, passes, pipelines
+from otel_stageio.job import identity, passes, pipelines, runs
 from otel_stageio.job.layout import JobLayout
 from tests.hosts import SimulatedHost
 from tests.processes import in_processes
@@ -65,8 +67,6 @@ def test_under_way_and_ended(job):
 
 def test_a_run_without_stageio_run_has_none(job, tmp_path):
     """The millisecond that stands for a run is no pass."""
-    from otel_stageio import StageIO
-
     StageIO("asr", tmp_path / "out").finalize()
     assert [*passes.every(job)] == []
 
@@ -134,3 +134,14 @@ def test_what_a_dead_one_makes_of_the_run(job):
     assert found == [passes.stands(job, dead.run, since) for since in (0, time.time_ns())] == ["failed", ""]
     killed(job, "span written")
     assert passes.stands(job, dead.run, 0) == "success"
+
+
+def test_a_folder_that_cannot_be_read(job, tmp_path):
+    """Where the passes cannot be read, the job manifest says what the stages came to."""
+    StageIO("asr", tmp_path / "out").finalize()
+    job.pipelines_dir.symlink_to(job.pipelines_dir)  # a circle: an error for root, too
+    StageIO("mux", tmp_path / "out").finalize()
+    document = json.loads(job.manifest.read_bytes())
+    assert (document["status"], document["completed_stages"]) == ("success", ["asr", "mux"])
+    with pytest.raises(OSError, match="symbolic links"):
+        passes.stands(job, runs.read(job, 1), 0)
