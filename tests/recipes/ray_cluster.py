@@ -21,6 +21,9 @@ NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": ME
 
 # Sockets are made in it, so its path has to be short.
 with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    # Whatever its temp_dir, Ray notes its address below this one: in a folder that is there where Ray ran before.
+    os.environ["RAY_TMPDIR"] = folder
+    os.mkdir(f"{folder}/ray")
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "temp_dir": folder})
     try:
         cluster.add_node(**NODE)
