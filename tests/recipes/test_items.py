@@ -129,6 +129,12 @@ def test_slurm_array(texts, tmp_path):
     assert lineage(job) == EXPECTED_LINEAGE
 
 
+def test_slurm_task_without_a_line(texts, tmp_path):
+    """A task beyond the end of the list fails, and is no stage without an item."""
+    assert array(tmp_path, len(texts)).wait(timeout=60) != 0
+    assert not (tmp_path / "out").exists()
+
+
 def test_slurm_task_that_is_requeued(texts, tmp_path):
     """A task that was cut off is started again under the same ids: a second attempt in the same run and trace."""
     texts[0].write_bytes(b"\xff")

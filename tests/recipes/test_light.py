@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -98,6 +99,25 @@ def test_make_goes_on_after_a_failure(run, ran, talk, tmp_path):
     talk.write_text("the cat")
     ran(*command, STAGEIO_RUN="night")
     assert told(tmp_path / "out") == DONE
+
+
+def test_make_after_a_stage_that_failed_late(run, ran, talk, tmp_path):
+    """What a stage wrote before it failed is made anew: the target does not look done."""
+    recipes = tmp_path / "recipes"
+    for name in ("make", "stages"):
+        shutil.copytree(RECIPES / name, recipes / name)
+    command = ("make", "-f", recipes / "make" / "Makefile", f"TEXT={talk}", "JOB=out")
+    split = recipes / "stages" / "split.py"
+    right = split.read_text(encoding="utf-8")
+    split.write_text(f"{right}\nraise SystemExit(3)\n", encoding="utf-8")
+    assert run(*command, STAGEIO_RUN="night").returncode == 2
+    split.write_text(right, encoding="utf-8")
+    ran(*command, STAGEIO_RUN="night")
+    assert [(row["stage"], row["attempt"]) for row in open_job("out").stages] == [
+        ("split", 2),
+        ("count", 1),
+        ("report", 1),
+    ]
 
 
 def test_pytest(ran, tmp_path):
