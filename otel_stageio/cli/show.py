@@ -105,7 +105,7 @@ def _troubled(job: Job, known: dict[str, Any]) -> list[dict[str, Any]]:
     """The stages and items that neither succeeded nor were skipped, with their reasons."""
     found: list[dict[str, Any]] = []
     for stage in known["stages"]:
-        of_stage = [] if "items" in stage else [{**stage, "item": None}]
+        of_stage = _own(job, stage) if "items" in stage else [{**stage, "item": None}]
         for each in [*of_stage, *stage.get("items", {}).get("not_succeeded", ())]:
             if each["item"] is None and each["status"] in ("success", "skipped", "running"):
                 continue
@@ -113,6 +113,14 @@ def _troubled(job: Job, known: dict[str, Any]) -> list[dict[str, Any]]:
             reason = job.manifest(stage["folder"], each["item"]).get("reason") if len(found) < _MOST else None
             found.append({"stage": stage["stage"], **row, "reason": reason})
     return found
+
+
+def _own(job: Job, stage: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a stage with items came to without an item, in the same run."""
+    if stage["attempt"] is None:
+        return []
+    own = {**job.manifest(stage["folder"]), "folder": stage["folder"], "item": None}
+    return [own] if own["run"] == stage["run"] else []
 
 
 def _row(of: dict[str, Any], middle: tuple[str, ...], *, began: bool = False) -> tuple[object, ...]:

@@ -54,6 +54,24 @@ def test_at_a_glance(stageio: Command, tmp_path: Path) -> None:
     assert found[6][-2:] == ["no", "speech"]
 
 
+def test_a_stage_with_items_that_failed_without_one(
+    stageio: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stage came to outside of its items is told, too, as long as it is of the run that the stage is in."""
+    job = tmp_path / "out"
+    monkeypatch.setenv("STAGEIO_RUN", "one")
+    StageIO("02_asr", job, item="a").finalize()
+    StageIO("02_asr", job).finalize("failed", reason="no list")
+    document = json.loads(stageio("show", job, "--json").out)
+    assert (document["status"], [stage["status"] for stage in document["stages"]]) == ("failed", ["failed"])
+    (row,) = document["not_succeeded"]
+    assert (row["folder"], row["item"], row["status"], row["reason"]) == ("02_asr", None, "failed", "no list")
+    monkeypatch.setenv("STAGEIO_RUN", "two")
+    StageIO("02_asr", job, item="a").finalize()
+    document = json.loads(stageio("show", job, "--json").out)
+    assert (document["status"], document["not_succeeded"]) == ("success", [])
+
+
 def test_nothing_is_written(stageio: Command, tmp_path: Path) -> None:
     """Looking leaves every file as it is, the ends of the dead unwritten."""
     story(tmp_path / "out")
