@@ -51,7 +51,8 @@ class StagePaths(StageCore):
         with self._job_troubled("cannot look through the job folder"):
             found = search.find_input(self._here, filename, from_stage, self._skipped)
             if not found.exists:
-                if Path(filename).is_relative_to(self.output_base) and os.path.exists(filename):
+                before = absolute(filename) in self._searched
+                if before or (Path(filename).is_relative_to(self.output_base) and os.path.exists(filename)):
                     return Path(filename)
                 self._searched[absolute(str(found.path))] = found.looked
             return found.path

@@ -284,6 +284,20 @@ def test_load_json_that_is_nowhere_says_where_was_looked():
     assert [place in str(raised.value) for place in ("out/02_clean/a.json", "out/a.json")] == [True, True]
 
 
+@pytest.mark.parametrize("base", ["out", "/absolute"])
+def test_load_json_of_a_path_that_was_given_says_where_was_looked(tmp_path, base):
+    """A path that get_input_path gave for a file that is nowhere stays, and the places are those that it looked at."""
+    base = base.replace("/absolute", f"{tmp_path}/out")
+    made("02_clean", "b.json")
+    io = stage("asr", output_base=base)
+    path = io.get_input_path("a.json")
+    assert io.get_input_path(path) == path == Path(base, "02_clean/a.json")
+    with pytest.raises(FileNotFoundError) as raised:
+        io.load_json(path)
+    looked = [f"{base}/02_clean/a.json", f"{base}/a.json"]
+    assert str(raised.value).splitlines()[1:] == [f"  {place}" for place in looked]
+
+
 def test_load_json_with_a_byte_order_mark():
     """Files of other tools may begin with a byte order mark, or be UTF-16."""
     for name, encoding in (("a.json", "utf-8-sig"), ("b.json", "utf-16")):
