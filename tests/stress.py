@@ -1,7 +1,8 @@
 """Many processes on one job folder, with mixed work that ends at random: nothing is torn, lost, doubled or wrong.
 
 `make stress` runs it with fifty processes for five minutes; `python -m tests.stress 10 20` with ten for twenty seconds.
-What a process logged it notes beside the job, once the call has returned: that has to be on record, once.
+What a process logged, and how it ended a stage, it notes beside the job once the call has returned: that has to be on
+record, once.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from otel_stageio import StageIO, StageRunningError
 from otel_stageio.errors import StageIOError
-from otel_stageio.job import registry
+from otel_stageio.job import registry, status
 from otel_stageio.job.layout import JobLayout, all_stages
 from otel_stageio.journal import reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from otel_stageio.job.layout import StageLayout
 
@@ -34,6 +35,8 @@ _ITEMS = 40
 _NEW = 25
 #: Which part of the processes is killed at any time, besides those that kill themselves between two calls.
 _KILLED = 0.15
+#: What begins a note of how a stage was ended; any other is a word that was logged.
+_ENDED = "ended"
 _ENDS = ("success", "failed", "skipped", "raise", "exit", "nothing", "kill", "term")
 
 
@@ -89,7 +92,7 @@ def _process(job: Path, notes: Path, dice: random.Random) -> None:
         os._exit(code)
 
 
-def _work(job: Path, notes: object, dice: random.Random) -> None:
+def _work(job: Path, notes: TextIO, dice: random.Random) -> None:
     item = f"ep{dice.randrange(_ITEMS):03d}" if dice.random() < 0.8 else ""
     name = dice.choice(_STAGES) if item else f"new{dice.randrange(_NEW)}"
     try:
@@ -102,7 +105,7 @@ def _work(job: Path, notes: object, dice: random.Random) -> None:
         for _ in range(count):
             word = f"{dice.getrandbits(64):016x}"
             logger.log(dice.choice((10, 20, 30)), "word %s %s", word, "x" * dice.choice((1, 100, 5_000)))
-            print(word, file=notes)  # type: ignore[call-overload] # an open file
+            print(word, file=notes)
 
     say(dice.randint(0, 10))
     if dice.random() < 0.2:
@@ -118,12 +121,13 @@ def _work(job: Path, notes: object, dice: random.Random) -> None:
     io.track_input(io.get_input_path("made.json"), "made")
     time.sleep(dice.random() / 50)
     say(dice.randint(0, 5))
-    _end(io, dice.choices(_ENDS, (60, 8, 5, 8, 4, 4, 6, 5))[0])
+    _end(io, dice.choices(_ENDS, (60, 8, 5, 8, 4, 4, 6, 5))[0], notes)
 
 
-def _end(io: StageIO, how: str) -> None:
+def _end(io: StageIO, how: str, notes: TextIO) -> None:
     if how in ("success", "failed", "skipped"):
         io.finalize(how, reason="dice")
+        print(_ENDED, io.stage_dir.relative_to(io.job_dir), io._opened.attempt, how, file=notes)
     elif how == "raise":
         with contextlib.suppress(ValueError), io:
             int("dice")
@@ -143,7 +147,9 @@ def judge(root: Path, processes: int) -> Found:
     job, notes = root / "job", root / "notes"
     layout = JobLayout(job)
     stages = [*all_stages(layout)]
-    said = Counter(line for each in notes.iterdir() for line in each.read_text().split())
+    noted = [line.split() for each in notes.iterdir() for line in each.read_text().splitlines()]
+    said = Counter(words[0] for words in noted if len(words) == 1)
+    manifest = json.loads((job / "manifest.json").read_text())
     logged, traces, broken = _journals(stages)
     shown, torn = _logs(stages)
     numbers = Counter(stage.number for stage in stages if not stage.item)
@@ -154,8 +160,10 @@ def judge(root: Path, processes: int) -> Found:
         *(f"{word} was logged once and is on record {logged[word]} times" for word in said if logged[word] != 1),
         *(f"{word} was logged once and is in stage.log {shown[word]} times" for word in said if shown[word] != 1),
         *([f"{len(traces)} traces"] if len(traces) != 1 else []),
+        *_ends(stages, [words[1:] for words in noted if words[0] == _ENDED]),
+        *_counts(stages, manifest),
     ]
-    if registry.overview(layout) != json.loads((job / "manifest.json").read_text()):
+    if registry.overview(layout) != manifest:
         wrong.append("the job manifest is not what the journals say")
     return Found(processes, sum(len(stage.attempts()) for stage in stages), sum(said.values()), wrong)
 
@@ -174,6 +182,29 @@ def _journals(stages: Iterable[StageLayout]) -> tuple[Counter[str], set[str], li
             words = str(record.body).split()
             logged.update(words[1:2] if words[0] == "word" else ())
     return logged, traces, wrong
+
+
+def _ends(stages: Iterable[StageLayout], said: Iterable[list[str]]) -> Iterator[str]:
+    """Attempts that are on record as something else than their processes said."""
+    known = {stage.place: stage for stage in stages}
+    for place, attempt, how in said:
+        found = status.read_summary(known[place], int(attempt)) if place in known else None
+        if found is None or found.status != how:
+            yield f"{place}, attempt {attempt}, was {how} and is on record as {found}"
+
+
+def _counts(stages: Iterable[StageLayout], manifest: dict[str, Any]) -> Iterator[str]:
+    """Stages of which the job manifest counts the items otherwise than their journals do."""
+    items: dict[str, Counter[str]] = {}
+    for stage in stages:
+        found = status.newest(stage) if stage.item else None
+        if found is not None:
+            items.setdefault(stage.whole.place, Counter())[found.status] += 1
+    listed = {each["folder"]: each.get("items", {}) for each in manifest["stages"]}
+    for folder, counts in items.items():
+        shown = {key: n for key, n in listed.get(folder, {}).items() if key not in ("total", "not_succeeded")}
+        if shown != counts:
+            yield f"the items of {folder} are {dict(counts)}, and {shown} in the job manifest"
 
 
 def _logs(stages: Iterable[StageLayout]) -> tuple[Counter[str], list[str]]:

@@ -21,8 +21,8 @@ def test_nothing_is_torn_lost_doubled_or_wrong(tmp_path: Path) -> None:
     """What any of the processes logged is on record once, numbers are distinct, and the job manifest is right."""
     found = stress(tmp_path, processes=12, seconds=5)
     assert found.wrong == []
-    assert found.attempts > 100
-    assert found.records > 500
+    assert found.attempts > 30
+    assert found.records > 200
 
 
 def torn_line(job: Path) -> None:
@@ -65,6 +65,18 @@ def wrong_manifest(job: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "status": "running"}))
 
 
+def wrong_count(job: Path) -> None:
+    """The job manifest has an item too many."""
+    path = job / "manifest.json"
+    path.write_text(path.read_text().replace('"success": 1', '"success": 2'))
+
+
+def wrong_end(job: Path) -> None:
+    """A stage that succeeded is on record as failed."""
+    journal = job / "91_cut/.stageio/001/events.jsonl"
+    journal.write_text(journal.read_text().replace('"stringValue":"success"', '"stringValue":"failed"'))
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -75,6 +87,8 @@ def wrong_manifest(job: Path) -> None:
         (doubled_number, "number 92 is there 2 times"),
         (second_trace, "2 traces"),
         (wrong_manifest, "the job manifest is not what the journals say"),
+        (wrong_count, "the items of 91_cut are {'success': 1}, and {'success': 2} in the job manifest"),
+        (wrong_end, "91_cut, attempt 1, was success and is on record as"),
     ],
 )
 def test_what_is_wrong_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage, said: str) -> None:
@@ -83,9 +97,10 @@ def test_what_is_wrong_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for number, name in enumerate(("91_cut", "92_mix"), 1):
         with StageIO(name, tmp_path / "job", mode="file") as io:
             io.get_stage_logger().info("word %s ", number)
+    StageIO("91_cut", tmp_path / "job", item="ep1", mode="file").finalize()
     registry.update(JobLayout(tmp_path / "job"))
     (tmp_path / "notes").mkdir()
-    (tmp_path / "notes/1").write_text("1\n2\n")
+    (tmp_path / "notes/1").write_text("1\n2\nended 91_cut 1 success\nended 91_cut/ep1 1 success\n")
     assert judge(tmp_path, 1).wrong == []
     damage(tmp_path / "job")
     assert any(said in each for each in judge(tmp_path, 1).wrong)

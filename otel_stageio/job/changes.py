@@ -5,6 +5,9 @@ that thousands of items need not be looked at one by one. The last line about a 
 appending is whole among the processes of one host, and not between hosts. The files only grow, by some thirty bytes for
 an attempt, by a hundred for an item's, and are read on from where they were last read. They are no record: without them
 everything is looked at.
+
+Who found that an attempt has ended may say so after the next one has been opened. So whoever opens an attempt of an
+item says which, and what is said later of those before it is not heard.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ Places: TypeAlias = dict[str, Place]
 
 
 class Said(NamedTuple):
-    """What was said since some place: the folders, each with what is known of it, "" where it has to be looked at.
+    """What was said since some place: the folders, each with what is known of it; with "" or a number look at it.
 
     With `whole` that is since the beginning, and stages of which nothing is said may have changed all the same.
     """
@@ -49,12 +52,17 @@ class Said(NamedTuple):
 
 
 def tell(job: JobLayout, folder: str) -> None:
-    """Say that the stage or item with that folder is about to change, or has. Raises OSError.
+    """Say that the stage with that folder is about to change, or has. Raises OSError.
 
     From any process and thread. A new attempt's folder has to be there, and nothing said in it yet: then whoever reads
     this sees the one, and whoever has read on before will look for the other.
     """
     _write(job, f"{folder}\n")
+
+
+def tell_opened(job: JobLayout, folder: str, attempt: int) -> None:
+    """Say that an attempt of the item with that folder is about to be opened: as `tell`. Raises OSError."""
+    _write(job, f"{folder}{_BETWEEN}{attempt}\n")
 
 
 def tell_known(job: JobLayout, known: Iterable[tuple[str, str]]) -> None:
@@ -100,14 +108,33 @@ def _read(path: str, place: Place | None) -> tuple[dict[str, str] | None, Place]
         file.seek(begin.end)
         said = file.read()
     end = said.rfind(b"\n") + 1  # the rest is being written
-    pairs = (os.fsdecode(line).partition(_BETWEEN) for line in said[:end].split(b"\n") if line)
-    return {folder: of for folder, _, of in pairs}, begin._replace(end=begin.end + end)
+    words: dict[str, str] = {}
+    for line in said[:end].split(b"\n"):
+        if line:
+            folder, _, of = os.fsdecode(line).partition(_BETWEEN)
+            if not is_stale(of, words.get(folder, "")):
+                words[folder] = of
+    return words, begin._replace(end=begin.end + end)
+
+
+def is_stale(word: str, before: str) -> bool:
+    """Whether a word is of the end of an earlier attempt than the one that was spoken of `before`."""
+    if " " not in word or not before:
+        return False
+    try:
+        return _attempt(word) < _attempt(before)
+    except ValueError:
+        return False
+
+
+def _attempt(word: str) -> int:
+    return int(word.partition(" ")[0])
 
 
 def _later(one: str, other: str) -> str:
     """Which of two words counts: of the later attempt; where that does not tell, the folder has to be looked at."""
     try:
-        first, second = (int(of.partition(" ")[0]) for of in (one, other))
+        first, second = _attempt(one), _attempt(other)
     except ValueError:
         return ""
     if first == second:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from otel_stageio import conventions as names
 from otel_stageio.errors import ItemNameError, quoted
-from otel_stageio.job import attempts, links, status
+from otel_stageio.job import attempts, changes, links, status
 from otel_stageio.job.layout import placed, stages
 from otel_stageio.journal import files
 from otel_stageio.views import manifest
@@ -21,7 +21,7 @@ from otel_stageio.views.summary import Summary
 from otel_stageio.views.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from otel_stageio.job.changes import Said
     from otel_stageio.job.layout import JobLayout, StageLayout
@@ -67,12 +67,20 @@ def _is_output(stage: StageLayout) -> bool:
         return False
 
 
-def look(job: JobLayout, said: Said, known: Items, changed: str = "") -> list[tuple[str, str]]:
+class Looked(NamedTuple):
+    """What came of looking: what is worth saying, and where to look again, each by the folders of items."""
+
+    #: Those that were found to have ended, with what is known of them.
+    news: list[tuple[str, str]]
+    #: Those that are being opened: the newest attempt has a folder, and no start on record.
+    opening: list[str]
+
+
+def look(job: JobLayout, said: Said, known: Items, changed: str = "", opening: Iterable[str] = ()) -> Looked:
     """Bring what is `known` of the items of a job up to date, by what was `said` since.
 
-    Those that run are looked at, and so are the one with the folder `changed` and those of which nobody said how they
-    stand. What comes back is worth saying: the folders of those that were found to have ended, with what is known of
-    them. Raises OSError where the job folder cannot be read.
+    Those that run are looked at, and so are the one with the folder `changed`, those that were `opening` the last time,
+    and those of which nobody said how they stand. Raises OSError where the job folder cannot be read.
     """
     if said.whole:
         unsaid = _hear_all(job, said.words, known)
@@ -82,18 +90,22 @@ def look(job: JobLayout, said: Said, known: Items, changed: str = "") -> list[tu
         words = {place: of for place, of in said.words.items() if "/" in place and place != changed}
         unsaid = [place for place, word in words.items() if not _hear(job, known, place, word)]
     running = [f"{folder}/{of.item}" for folder, tally in known.items() for of in tally.running]
-    news = []
-    for place in {*unsaid, *running} | ({changed} if "/" in changed else set()):
+    found = Looked([], [])
+    for place in {*unsaid, *running, *opening} | ({changed} if "/" in changed else set()):
         stage = placed(job, place)
-        summary = _newest(stage) if stage is not None else None
-        if stage is None or summary == (tally := known.setdefault(stage.whole.place, Tally())).get(stage.item):
+        if stage is None:
+            continue
+        summary, is_opening = _newest(stage)
+        if is_opening:
+            found.opening.append(place)
+        if summary == (tally := known.setdefault(stage.whole.place, Tally())).get(stage.item):
             continue
         tally.set(stage.item, summary)
         if summary is not None and summary.ended:
-            news.append((place, told(summary)))
+            found.news.append((place, told(summary)))
     for folder in [folder for folder, tally in known.items() if not tally]:
         del known[folder]
-    return news
+    return found
 
 
 def _hear_all(job: JobLayout, words: Mapping[str, str], known: Items) -> list[str]:
@@ -119,18 +131,24 @@ def _hear(job: JobLayout, known: Items, place: str, word: str) -> bool:
     summary = heard(stage, stage.item, word) if stage is not None else None
     if stage is None or summary is None:
         return False
-    known.setdefault(stage.whole.place, Tally()).set(stage.item, summary)
+    tally = known.setdefault(stage.whole.place, Tally())
+    before = tally.get(stage.item)
+    if before is not None and changes.is_stale(word, str(before.attempt)):
+        return False
+    tally.set(stage.item, summary)
     return True
 
 
-def _newest(stage: StageLayout) -> Summary | None:
-    """The newest attempt that left a start on record, as its journal has it."""
+def _newest(stage: StageLayout) -> tuple[Summary | None, bool]:
+    """The newest attempt that left a start on record, as its journal has it; and whether there is a newer one."""
     with contextlib.suppress(OSError):
-        for attempt in reversed(stage.attempts()):
+        numbers = stage.attempts()
+        for attempt in reversed(numbers):
             known = status.read_summary(stage, attempt)
             if known is not None:
-                return known
-    return None
+                return known, attempt != numbers[-1]
+        return None, bool(numbers)
+    return None, False
 
 
 def told(of: Summary) -> str:

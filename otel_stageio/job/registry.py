@@ -55,6 +55,8 @@ class _Memory(NamedTuple):
     place: changes.Places | None
     stages: dict[str, _Known]
     items: Items
+    #: The folders of items that are to be looked at again.
+    opening: list[str]
     #: The job manifest as bytes, and as values but for our stages.
     manifest: bytes | None
     document: dict[str, Any]
@@ -106,21 +108,21 @@ def _update(job: JobLayout, changed: str | None) -> list[str]:
             with contextlib.suppress(OSError):  # a full disk: others are late, the manifest is right
                 changes.tell(job, changed)
         if left is None or (left.root, left.job_id) != (str(job.root), job_id):
-            left = _Memory(str(job.root), job_id, None, _load_cache(job), {}, None, {})
+            left = _Memory(str(job.root), job_id, None, _load_cache(job), {}, [], None, {})
         said = changes.since(job, left.place if changed is not None else None)
         if said.whole:
             now = look(job, left.stages)
         else:
             now = _look_again(job, left.stages, {of for of in (changed or "", *said.words) if "/" not in of})
-        news = items.look(job, said, left.items, changed or "")
-        if news:
+        looked = items.look(job, said, left.items, changed or "", left.opening)
+        if looked.news:
             with contextlib.suppress(OSError):  # then they are looked at by whoever comes next
-                changes.tell_known(job, news)
+                changes.tell_known(job, looked.news)
         # What a running stage says changes with every line: the next process has to read its journal anyway.
         new = [of for folder, of in now.items() if of is not left.stages.get(folder)]
         if any(of.summary.ended for of in new) or not left.stages.keys() <= now.keys():
             files.replace(str(job.inner / CACHE), f"{{{_BETWEEN.join([of.cached for of in now.values()])}}}".encode())
-        left = _write_manifest(job, left._replace(stages=now, place=said.place))
+        left = _write_manifest(job, left._replace(stages=now, place=said.place, opening=looked.opening))
         _memory[:] = [left]
         return _dead(job, now, left.items)
 

@@ -173,7 +173,10 @@ def _open_locked(
     _joined.add((job_id, run.run))
     attempt = _claim_attempt(stage)
     with contextlib.suppress(OSError):  # told of once more with the job manifest: this is for those who die until then
-        changes.tell(stage.job, stage.place)
+        if stage.item:
+            changes.tell_opened(stage.job, stage.place, attempt)
+        else:
+            changes.tell(stage.job, stage.place)
     log = _stage_log(stage, attempt, lock)
     places = Places(
         stage,

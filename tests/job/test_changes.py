@@ -49,6 +49,25 @@ def test_the_last_word_counts(job):
     assert changes.since(job, place).words == {"06_asr/a": "", "06_asr/b": "1 2"}
 
 
+def test_what_is_told_late_of_an_earlier_attempt(job):
+    """Once an attempt was opened, the end of one before it is no news; its own is, and what is opened anew counts."""
+
+    def said() -> str:
+        return changes.since(job, place).words["06_asr/a"]
+
+    _, place, _ = changes.since(job, None)
+    changes.tell_known(job, [("06_asr/a", "1 x")])
+    changes.tell_opened(job, "06_asr/a", 2)
+    assert said() == "2"
+    changes.tell_known(job, [("06_asr/a", "1 x")])
+    assert said() == "2"
+    changes.tell_known(job, [("06_asr/a", "2 y")])
+    assert said() == "2 y"
+    changes.tell_opened(job, "06_asr/a", 1)  # its folder was deleted
+    changes.tell_known(job, [("06_asr/a", "1 z")])
+    assert said() == "1 z"
+
+
 def test_half_a_line(job):
     """A line that is being written is read when it is whole."""
     _, place, _ = changes.since(job, None)
@@ -107,6 +126,8 @@ def test_every_host_tells_in_a_file_of_its_own(job):
         (("", "3 b"), ""),
         (("3 a", ""), ""),
         (("x", "1 b"), ""),
+        (("2", "1 b"), "2"),
+        (("2", "2 b"), ""),
     ],
 )
 def test_two_hosts_tell_of_one_item(job, words, expected):

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from otel_stageio import ItemNameError, OutputPathError, StageIO, StageRunningError, open_job, views
-from otel_stageio.job import registry
+from otel_stageio.job import changes, registry
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.journal import reader
 from tests.conftest import clean_environment
@@ -40,6 +40,48 @@ def ran(out: Path, item: str, status: str = "success", stage: str = "06_asr") ->
     io = StageIO(stage, out, item=item)
     io.finalize(status)
     return io
+
+
+@pytest.mark.parametrize("before", [1, 0])
+@pytest.mark.parametrize("remembers", [True, False])
+def test_who_looks_while_an_attempt_is_opened(out, monkeypatch, remembers, before):
+    """Who looks between an attempt's folder and its start sees the one before, and the new one as soon as it is there.
+
+    Whether that process remembers or is a new one, and also where it then tells of what it saw.
+    """
+    ran(out, "b")
+    for _ in range(before):
+        ran(out, "a")
+    monkeypatch.setattr(registry, "_memory", [])
+    job, told = JobLayout(out), changes.tell_opened
+    looks, goes_on = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+
+        def wait(*of: object) -> None:
+            told(*of)
+            os.write(looks[1], b"x")
+            os.read(goes_on[0], 1)
+
+        changes.tell_opened = wait
+        StageIO("06_asr", out, item="a")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.read(looks[0], 1)
+    for path in job.inner.glob("changes.*"):  # and nobody told of the end of the one before
+        path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "\t1 " not in line))
+    registry.update(job)
+    assert (items(out)["total"], items(out)["success"]) == (1 + before, 1 + before)
+    os.write(goes_on[1], b"x")
+    os.waitpid(child, 0)
+    if not remembers:
+        monkeypatch.setattr(registry, "_memory", [])
+    registry.update(job, "06_asr")
+    assert {key: n for key, n in items(out).items() if key != "not_succeeded"} == {
+        "total": 2,
+        "success": 1,
+        "abandoned": 1,
+    }
+    assert registry.overview(job) == job_manifest(out)
 
 
 # Where an item is.
