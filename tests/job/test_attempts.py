@@ -24,7 +24,7 @@ def ended(tmp_path):
 def test_records_come_as_they_stand_in_the_files(ended):
     """First the events, then the log records."""
     told = [(record.event_name, record.body) for record in attempts.records(ended, 1)]
-    assert told == [
+    assert [each for each in told if each[0] != names.GIT] == [  # git may have answered before the end
         (names.STARTED, None),
         (names.WARNING, "careful"),
         (names.FINISHED, None),
