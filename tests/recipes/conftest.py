@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -12,6 +13,7 @@ import pytest
 from otel_stageio import open_job
 from otel_stageio.journal import reader
 from tests.conftest import clean_environment
+from tests.recipes.pages import RECIPES, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,5 +122,17 @@ def ran(run: Run) -> Callable[..., str]:
         done = run(*command, environment=environment, **environ)
         assert done.returncode == 0, done.stdout
         return done.stdout
+
+    return call
+
+
+@pytest.fixture
+def follow(ran: Callable[..., str], tmp_path: Path) -> Callable[..., None]:
+    """Type the commands of a page, as they stand there, in a folder with the recipes' files beside the texts."""
+
+    def call(page: str, environment: str | None = None) -> None:
+        shutil.copytree(RECIPES, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        for command in typed(page):
+            ran("sh", "-c", command, environment=environment)
 
     return call

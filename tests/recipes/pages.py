@@ -9,11 +9,17 @@ from pathlib import Path
 RECIPES = Path(__file__).resolve().parents[2] / "docs" / "recipes"
 PAGES = sorted(RECIPES.glob("*.md"))
 SHOWN = re.compile(r"<!-- file: (?P<path>\S+) -->\n(?P<fence>```\w*\n)(?P<text>.*?)```\n", re.DOTALL)
+TYPED = re.compile(r"^\$ (.+)$", re.MULTILINE)
 
 
 def shown(page: str) -> dict[str, str]:
     """What a page shows, by the file's path."""
     return {found["path"]: found["text"] for found in SHOWN.finditer(page)}
+
+
+def typed(name: str) -> list[str]:
+    """The commands that the page of that name says to type."""
+    return TYPED.findall((RECIPES / f"{name}.md").read_text(encoding="utf-8"))
 
 
 def filled(page: str) -> str:

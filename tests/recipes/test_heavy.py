@@ -138,3 +138,18 @@ def test_notebook_cell_that_is_run_again(ran, tmp_path):
     rows = [row for row in open_job(tmp_path / "out/talk").attempts() if row["stage"] == "count"]
     assert [(row["status"], row["reason"]) for row in rows][:2] == [("failed", "superseded"), ("success", None)]
     assert [(row["status"], row["reason"]) for row in rows][2] == ("failed", "not finalized")
+
+
+@pytest.mark.usefixtures("talk")
+def test_notebook_as_the_page_says(follow, tmp_path):
+    """What the page says to type works as it stands there."""
+    follow("jupyter", environment="jupyter")
+    job = told(tmp_path / "jupyter/out/talk")
+    assert job == DONE._replace(stages=DONE.stages[:2], read=DONE.read[:1])
+
+
+@pytest.mark.usefixtures("talk")
+def test_snakemake_as_the_page_says(follow, tmp_path):
+    """What the page says to type works as it stands there."""
+    follow("snakemake", environment="snakemake")
+    assert told(tmp_path / "out/talk") == DONE

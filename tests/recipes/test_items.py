@@ -117,6 +117,13 @@ def array(run_folder: Path, task: int, **environ: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.usefixtures("texts")
+def test_xargs_as_the_page_says(follow, tmp_path):
+    """What the page says to type works as it stands there."""
+    follow("xargs")
+    assert len(attempts(open_job(tmp_path / "out/talks"))) == len(STAGES) * len(ITEMS)
+
+
 def test_slurm_array(texts, tmp_path):
     """The tasks of an array, all at once, are items of one run with the array's id."""
     tasks = [array(tmp_path, task) for task in range(len(texts))]

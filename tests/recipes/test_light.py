@@ -120,6 +120,14 @@ def test_make_after_a_stage_that_failed_late(run, ran, talk, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("page", ["shell", "make"])
+@pytest.mark.usefixtures("talk")
+def test_commands_of_the_page(follow, tmp_path, page):
+    """What the page says to type works as it stands there."""
+    follow(page)
+    assert told(tmp_path / "out/talk")._replace(runs=[1], traces=1) == DONE
+
+
 def test_pytest(ran, tmp_path):
     """The tests of the recipe pass, and leave a job each."""
     folder = RECIPES / "pytest"
