@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -64,6 +65,8 @@ def test_xargs(ran, texts, tmp_path):
     assert attempts(job) == sorted((stage, item, 1, "success") for stage in STAGES for item in ITEMS)
     found = told(tmp_path / "out")
     assert (found.runs, found.traces, found.elsewhere) == ([1], 1, [])
+    (name,) = {row["run_name"] for row in job.stages}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \d+", name or "")
     assert lineage(job) == EXPECTED_LINEAGE
     for item in ITEMS:
         assert item in (tmp_path / "out/03_report" / item / "report.txt").read_text(encoding="utf-8")

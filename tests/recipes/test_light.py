@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 import pytest
@@ -13,6 +14,8 @@ from tests.recipes.conftest import DONE, told
 from tests.recipes.pages import RECIPES
 
 MAKEFILE = RECIPES / "make" / "Makefile"
+#: What a recipe calls a run that the caller did not name.
+NAMED = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 
 def test_shell_loop(ran, talk, tmp_path):
@@ -25,7 +28,9 @@ def test_shell_loop(ran, talk, tmp_path):
     ran("sh", script, talk, "out/talk", STAGEIO_RUN="again")
     rows = open_job(tmp_path / "out/talk").attempts()
     assert [(row["attempt"], row["run"]) for row in rows] == [(1, 1), (2, 2)] * 3
-    assert {row["run_name"] for row in rows if row["run"] == 2} == {"again"}
+    first, second = ({row["run_name"] for row in rows if row["run"] == run} for run in (1, 2))
+    assert [re.fullmatch(NAMED + r" \d+", name or "") is not None for name in first] == [True]
+    assert second == {"again"}
     assert told(tmp_path / "out/talk") == DONE._replace(runs=[1, 2], traces=2)
 
 
@@ -75,6 +80,9 @@ def test_make(ran, run, talk, tmp_path):
     job = tmp_path / "out/talk"
     ran(*command)
     assert told(job) == DONE
+    assert [re.fullmatch("make " + NAMED, row["run_name"] or "") is not None for row in open_job(job).stages] == [
+        True
+    ] * 3
     assert "Nothing to be done" in ran(*command) or "is up to date" in ran(*command)
     assert told(job) == DONE
 
