@@ -109,6 +109,14 @@ def test_ray(ran, tmp_path):
     configs = [json.loads(path.read_text())["config"] for path in (tmp_path / "out/talks").glob("*/ep*/manifest.json")]
     assert len({config["ray.node"] for config in configs}) == 2
 
+    # What the driver said once holds in every worker: the run's name, the order of the stages, the pipeline.
+    (name,) = {row["run_name"] for row in job.stages}
+    assert (name or "").startswith("ray 2")
+    assert {row["folder"].partition("/")[0] for row in job.stages} == {"01_split", "02_count"}
+    assert not [row for row in job.logs() if "STAGEIO_STAGES" in row["message"]]
+    traces = [path.read_text(encoding="utf-8") for path in (tmp_path / "out/talks").rglob("traces.jsonl")]
+    assert all('{"key":"service.name","value":{"stringValue":"words"}}' in text for text in traces)
+
 
 def notebook(path: Path, cells: list[str]) -> Path:
     """The recipe's notebook with these cells."""
