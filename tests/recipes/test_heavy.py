@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ def split(text):
         io.track_output(io.save_json(text.split(), "words.json"), "words")
 '''
 
+SKIPS = """    from airflow.exceptions import AirflowSkipException
+    with StageIO("count", job) as io:
+        io.finalize("skipped", reason="no words")
+    raise AirflowSkipException
+"""
+
 
 @pytest.fixture
 def airflow(ran, tmp_path):
@@ -37,8 +44,8 @@ def airflow(ran, tmp_path):
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAG.parent),
     }
 
-    def run_dag(text: Path) -> str:
-        return ran("python", HERE / "airflow_dag.py", DAG, text, tmp_path / "jobs", environment="airflow", **environ)
+    def run_dag(text: Path, dag: Path = DAG) -> str:
+        return ran("python", HERE / "airflow_dag.py", dag, text, tmp_path / "jobs", environment="airflow", **environ)
 
     ran("airflow", "db", "migrate", environment="airflow", **environ)
     return run_dag
@@ -61,6 +68,21 @@ def test_airflow_task_that_fails(airflow, talk, tmp_path):
     assert "ended: failed" in airflow(talk)
     (job,) = (tmp_path / "jobs").iterdir()
     assert told(job).stages == [(1, "split", "failed")]
+
+
+def test_airflow_task_that_skips(airflow, talk, tmp_path):
+    """A stage that ends as skipped and whose task skips behind its block is that, and the job has not failed."""
+    shutil.copytree(RECIPES / "stages", tmp_path / "stages")
+    dag = tmp_path / "airflow" / "words.py"
+    body = re.compile(r"(?<=:\n)( {4}.*\n)+(?=\n\nwith DAG)")
+    dag.write_text(body.sub(SKIPS, DAG.read_text(encoding="utf-8")), encoding="utf-8")
+    assert "ended: success" in airflow(talk, dag)
+    (job,) = (tmp_path / "jobs").iterdir()
+    assert told(job).stages == [(1, "split", "success"), (2, "count", "skipped")]
+    assert open_job(job).manifest("count")["warnings"] == []
+    overview = open_job(job).overview()
+    assert overview is not None
+    assert overview["status"] == "running"  # the last stage of the declared order has not started
 
 
 def test_snakemake(ran, talk, tmp_path):
