@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from otel_stageio.job import host
-from tests.processes import in_new_process
+from tests.processes import in_new_process, killed_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +53,15 @@ class SimulatedHost(NamedTuple):
 
     def does(self, work: Callable[[], object]) -> Any:
         """Do `work` in a new process of that host; gives its answer (JSON), or what it raised as text."""
+        return in_new_process(self._there(work))
 
+    def dies_after(self, work: Callable[[], object]) -> None:
+        """Do `work` in a process of that host that is killed then."""
+        killed_after(self._there(work))
+
+    def _there(self, work: Callable[[], object]) -> Callable[[], object]:
         def there() -> object:
             self.become()
             return work()
 
-        return in_new_process(there)
+        return there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -53,6 +54,21 @@ def _answer(start: int, out: int, work: Callable[[], object]) -> None:
         with open(out, "w", encoding="utf-8") as file:
             file.write(answer)
         os._exit(0)
+
+
+def killed_after(work: Callable[[], object]) -> None:
+    """Do `work` in a process that is killed then, or at any moment of it that `work` chooses itself."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os.kill(os.getpid(), signal.SIGKILL)
+        except BaseException:  # noqa: BLE001 - this is no other pytest, whatever it is
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    _, ended = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(ended) == -signal.SIGKILL
 
 
 _FORKS = """

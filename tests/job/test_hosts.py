@@ -54,12 +54,7 @@ def run(stage: StageLayout, state: str = "success") -> dict[str, Any]:
 
 def die(at: SimulatedHost, stage: StageLayout) -> None:
     """Open the stage on that host in a process that is killed."""
-    child = os.fork()
-    if child == 0:
-        at.become()
-        opened(stage)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
+    at.dies_after(lambda: opened(stage))
 
 
 class Running:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 
 import pytest
 
 from otel_stageio import StageIO
 from otel_stageio import conventions as names
-from otel_stageio.job import identity, passes, pipelines, runs
+from otel_stageio.job import passes, pipelines, runs
 from otel_stageio.job.layout import JobLayout
 from tests.hosts import SimulatedHost
-from tests.processes import in_processes
+from tests.pipelines import begin, killed
 
 SUCCESS = {names.STATUS: names.SUCCESS}
 FAILED = {names.STATUS: names.FAILED, names.REASON: "exit code 3"}
@@ -27,35 +26,11 @@ def job(tmp_path):
     return JobLayout(tmp_path / "out")
 
 
-def begin(job, name="nightly"):
-    """Begin a pipeline."""
-
-    def resource(run):
-        return identity.resource(service="speech", instance="1", job="f00d", run=run)
-
-    return pipelines.begin(job, name=name, parent=None, resource=resource, attributes={"a": 1})
-
-
-def killed(job, at):
-    """Kill a process that runs a pipeline: while it runs, or when its span is written."""
-
-    def work(_):
-        pipeline = begin(job)
-        if at == "span written":
-            pipelines.files.remove = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-            pipeline.end(SUCCESS)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    with pytest.raises(ValueError, match="Expecting value"):  # it gives no answer
-        in_processes(1, work)
-    os.wait()
-
-
 def test_under_way_and_ended(job):
     """A pass is running from its beginning on, and then what its end says."""
     assert ([*passes.every(job)], passes.without_end(job)) == ([], [])
     before = time.time_ns()
-    pipeline = begin(job)
+    pipeline = begin(job, "nightly")
     (now,) = passes.every(job)
     assert (now.status, now.ended, now.run, now.attributes) == ("running", 0, pipeline.run, {"a": 1})
     pipeline.end(FAILED)
@@ -74,7 +49,7 @@ def test_a_run_without_stageio_run_has_none(job, tmp_path):
 @pytest.mark.parametrize(("at", "status"), [("running", "abandoned"), ("span written", "success")])
 def test_killed(job, at, status):
     """A dead pass that nobody wrote the end of is abandoned; one that had written it is what it said, and once."""
-    killed(job, at)
+    killed(job, at, name="nightly")
     assert [each.status for each in passes.every(job)] == [status]
     assert pipelines.write_ends(job) == 1
     assert [each.status for each in passes.every(job)] == [status]
@@ -82,16 +57,11 @@ def test_killed(job, at, status):
 
 def test_other_hosts(job):
     """A pass of another host is read where that one writes; without its end it is running as long as it shows signs."""
-    begin(job).end(SUCCESS)
+    begin(job, "nightly").end(SUCCESS)
     node7 = SimulatedHost("node7")
-    node7.does(lambda: begin(job).end(FAILED))
+    node7.does(lambda: begin(job, "nightly").end(FAILED))
     assert sorted(each.status for each in passes.every(job)) == ["failed", "success"]
-    child = os.fork()
-    if child == 0:
-        node7.become()
-        begin(job)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
+    node7.dies_after(lambda: begin(job, "nightly"))
     (there,) = passes.without_end(job)
     assert (there.status, passes.stands(job, there.run, 0)) == ("running", "running")
     os.utime(job.pipelines_dir / there.span_id, (1, 1))
@@ -101,7 +71,7 @@ def test_other_hosts(job):
 
 def test_strangers(job):
     """What is no file of ours in that folder is no pass, and one whose run was never begun is none either."""
-    begin(job).end(SUCCESS)
+    begin(job, "nightly").end(SUCCESS)
     (job.pipelines_dir / "notes.txt").write_text("[]")
     (job.pipelines_dir / ("b" * 16)).write_text("{}")
     assert [each.status for each in passes.every(job)] == ["success"]
@@ -109,13 +79,13 @@ def test_strangers(job):
 
 def test_what_they_make_of_the_run(job):
     """Running while one is under way, then what the last came to, and nothing once a stage followed that."""
-    first = begin(job)
+    first = begin(job, "nightly")
     run = first.run
     assert passes.stands(job, run, time.time_ns()) == "running"
     first.end(FAILED)
     at = time.time_ns()
     assert (passes.stands(job, run, 0), passes.stands(job, run, at)) == ("failed", "")
-    outer, inner = begin(job), begin(job)
+    outer, inner = begin(job, "nightly"), begin(job, "nightly")
     inner.end(FAILED)
     assert passes.stands(job, run, 0) == "running"
     outer.end(SUCCESS)
@@ -127,12 +97,12 @@ def test_what_they_make_of_the_run(job):
 
 def test_what_a_dead_one_makes_of_the_run(job):
     """Dead is failed, whether its end was written or not; what was killed after that is what it had said."""
-    killed(job, "running")
+    killed(job, "running", name="nightly")
     (dead,) = passes.every(job)
     found = [passes.stands(job, dead.run, since) for since in (0, time.time_ns())]
     pipelines.write_ends(job)
     assert found == [passes.stands(job, dead.run, since) for since in (0, time.time_ns())] == ["failed", ""]
-    killed(job, "span written")
+    killed(job, "span written", name="nightly")
     assert passes.stands(job, dead.run, 0) == "success"
 
 

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 
 import pytest
 
 from otel_stageio import conventions as names
-from otel_stageio.job import identity, pipelines, runs
+from otel_stageio.job import pipelines, runs
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.journal import reader
 from tests.hosts import SimulatedHost
+from tests.pipelines import begin, killed
 from tests.processes import in_processes
 
 CALLER = runs.Ids("a" * 32, "b" * 16)
@@ -21,15 +21,6 @@ def job(tmp_path):
     """Give a job folder that is there."""
     (tmp_path / "out").mkdir()
     return JobLayout(tmp_path / "out")
-
-
-def begin(job, name=None, parent=None):
-    """Begin a pipeline."""
-
-    def resource(run):
-        return identity.resource(service="speech", instance="1", job="f00d", run=run)
-
-    return pipelines.begin(job, name=name, parent=parent, resource=resource, attributes={"a": 1})
 
 
 def spans(job, run):
@@ -100,23 +91,6 @@ def test_the_same_name_on_another_host(job):
     assert {span.parent_span_id for span in theirs} == {spans(job, 1)[0].span_id}
 
 
-def killed(job, at, *, name=None):
-    """Kill a process that runs a pipeline: at its beginning, while it runs, or when its span is written."""
-
-    def work(_):
-        if at == "no run":
-            runs.join = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-        pipeline = begin(job, name)
-        if at == "span written":
-            pipelines.files.remove = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-            pipeline.end({names.STATUS: names.SUCCESS})
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    with pytest.raises(ValueError, match="Expecting value"):  # it gives no answer
-        in_processes(1, work)
-    os.wait()
-
-
 @pytest.mark.parametrize(
     ("at", "found", "statuses"), [("no run", 0, []), ("running", 1, ["abandoned"]), ("span written", 1, ["success"])]
 )
@@ -136,12 +110,7 @@ def test_killed(job, at, found, statuses):
 def test_killed_on_a_host_whose_clock_is_wrong(job, clock):
     """The span of one that was killed lasts as long as it did, and not as far as the file system's clock is away."""
     node7 = SimulatedHost("node7", clock=clock)
-    child = os.fork()
-    if child == 0:
-        node7.become()
-        begin(job)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
+    node7.dies_after(lambda: begin(job))
     assert node7.does(lambda: pipelines.write_ends(job)) == 1
     (span,) = spans(job, 1)
     assert 0 < span.end_time_unix_nano - span.start_time_unix_nano < 10e9

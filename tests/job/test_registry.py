@@ -17,7 +17,7 @@ from otel_stageio import StageIO, open_job
 from otel_stageio.job import changes, host, locks, registry, status
 from otel_stageio.job.layout import JobLayout
 from otel_stageio.views.manifest import dump
-from tests.processes import in_new_process, in_processes
+from tests.processes import in_new_process, in_processes, killed_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,11 +119,7 @@ def test_declared_stages(job):
 
 def test_dead_stage(job):
     """A stage that died is found out with the next change: the job has failed."""
-    child = os.fork()
-    if child == 0:
-        run(job, "01_a", None)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
+    killed_after(lambda: run(job, "01_a", None))
     assert states(job) == {"a": "running"}
     run(job, "02_b")
     assert states(job) == {"a": "abandoned", "b": "success"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
 import time
 
@@ -14,7 +13,7 @@ from otel_stageio import StageIO
 from otel_stageio.job import host, locks, recovery, status
 from otel_stageio.job.layout import JobLayout, StageLayout
 from otel_stageio.views.summary import Summary
-from tests.processes import in_processes
+from tests.processes import in_processes, killed_after
 
 
 @pytest.fixture
@@ -30,11 +29,7 @@ def opened(stage: StageLayout) -> StageIO:
 
 def die(stage: StageLayout) -> None:
     """Open the stage in a process that is killed."""
-    child = os.fork()
-    if child == 0:
-        opened(stage)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
+    killed_after(lambda: opened(stage))
 
 
 @pytest.fixture
