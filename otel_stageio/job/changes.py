@@ -16,7 +16,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from otel_stageio.job import host
-from otel_stageio.journal import files
+from otel_stageio.journal import appending, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,7 +74,7 @@ def tell_known(job: JobLayout, known: Iterable[tuple[str, str]]) -> None:
 
 
 def _write(job: JobLayout, text: str) -> None:
-    said = files.AppendFile(str(job.inner / f"{CHANGES}{host.name()}"))
+    said = appending.AppendFile(str(job.inner / f"{CHANGES}{host.name()}"))
     said.write(os.fsencode(text))
     said.close()
 

@@ -17,7 +17,7 @@ from otel_stageio.job import host as hosts
 from otel_stageio.job import links, locks, passes, runs, status
 from otel_stageio.job.identity import SCOPE
 from otel_stageio.job.layout import TRACES
-from otel_stageio.journal import encode, files, limits, reader
+from otel_stageio.journal import appending, encode, files, limits, reader
 from otel_stageio.model import FLAGS_LOCAL, FLAGS_REMOTE, Resource, Span
 from otel_stageio.views.moments import rfc3339
 
@@ -170,7 +170,7 @@ def _write(job: JobLayout, run: Run, span: Span, about: Mapping[str, Any]) -> No
     if any(each.span_id == span.span_id for each in reader.spans(path)):
         return
     resource = Resource(attributes={**about["resource"], names.RUN: run.run})
-    file = files.AppendFile(path)
+    file = appending.AppendFile(path)
     try:
         file.write(encode.span_line(limits.fit_span(span), encode.tail(SCOPE, resource)))
         file.sync()

@@ -15,7 +15,7 @@ from otel_stageio import conventions as names
 from otel_stageio.job import attempts, host, links, locks, status
 from otel_stageio.job.identity import SCOPE
 from otel_stageio.job.layout import EVENTS, TRACES
-from otel_stageio.journal import encode, files, limits, reader
+from otel_stageio.journal import appending, encode, files, limits, reader
 from otel_stageio.model import FLAGS_LOCAL, LogRecord, Span
 from otel_stageio.views import manifest
 from otel_stageio.views import span as spans
@@ -145,7 +145,7 @@ class _Attempt:
 
 
 def _append(path: str, lines: list[bytes]) -> None:
-    file = files.AppendFile(path)
+    file = appending.AppendFile(path)
     try:
         for line in lines:
             file.write(line)

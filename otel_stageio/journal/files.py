@@ -1,8 +1,8 @@
-"""Every write into a job folder: appending whole lines, replacing files, claiming names, opening locks.
+"""Every write into a job folder but the appending of lines: replacing files, claiming names, opening locks.
 
-Nothing else in the package opens a job file for writing, so what a crash can do to a job folder is decided here: an
-appended line is there whole or torn at its end, a replaced file is the old or the new one, and a claimed name belongs
-to exactly one process. What is read there is opened by `regular`.
+Nothing else but `appending` opens a job file for writing, so what a crash can do to a job folder is decided in these
+two: an appended line is there whole or torn at its end, a replaced file is the old or the new one, and a claimed name
+belongs to exactly one process. What is read there is opened by `regular`.
 """
 
 from __future__ import annotations
@@ -12,114 +12,19 @@ import errno
 import fcntl
 import os
 import stat
-from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES})
 
 
-#: Something in it: this is a child by fork. What it inherited it may have closed since, as daemons do.
-_forked: list[bool] = []
-os.register_at_fork(after_in_child=partial(_forked.append, True))  # noqa: FBT003 - any value would do
+def opened(path: str, flags: int) -> int:
+    """Open a file of ours: a descriptor above 2, closed in programs started from here. Raises OSError.
 
-
-class _Descriptor:
-    """An open file. The last reference closes it, so never under a thread that is writing.
-
-    A number closed by one thread may be another file by the time that a second thread writes to it.
+    A link is not followed: whoever planted it would choose the file that we write to.
     """
-
-    __slots__ = ("_file", "_shown", "number", "torn")
-
-    def __init__(self, path: str) -> None:
-        self.number = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-        found = os.fstat(self.number)
-        if not stat.S_ISREG(found.st_mode):  # a pipe that somebody planted would hold the stage up when it is full
-            raise OSError(errno.EINVAL, "it is no file, and is not written to", path)
-        size = found.st_size
-        #: Whether the file may not end in a newline.
-        self.torn = size > 0 and os.pread(self.number, 1, size - 1) != b"\n"
-        self._file, self._shown = (found.st_dev, found.st_ino), self._link()
-
-    def _link(self) -> str:
-        with contextlib.suppress(OSError):
-            return os.readlink(f"/proc/self/fd/{self.number}")
-        return ""
-
-    def is_lost(self) -> bool:
-        """Whether somebody closed the file, as daemons do, and its number may be another file of theirs by now."""
-        if self._shown and self._link() == self._shown:  # over NFS, fstat would wait for all that was written
-            return False
-        with contextlib.suppress(OSError):
-            found = os.fstat(self.number)
-            return (found.st_dev, found.st_ino) != self._file
-        return True
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Close, also when the interpreter ends and takes this module's names away: hence the argument."""
-        try:
-            if not (_forked and self.is_lost()):
-                close(self.number)
-        except (OSError, AttributeError):
-            pass
-
-
-class AppendFile:
-    """A file that grows by whole lines, each by one `write` on an ``O_APPEND`` descriptor; no lock on this path.
-
-    The file appears with its first line. Threads, signal handlers and processes of one host may append to the same
-    file: the kernel keeps lines apart. A failed or short write is never continued; the next line starts with a newline
-    of its own, so that a torn line costs itself alone. `close` gives the descriptor back; a later write opens the file
-    again.
-    """
-
-    __slots__ = ("_before", "_descriptor", "path")
-
-    def __init__(self, path: str, *, before: Callable[[], None] = lambda: None) -> None:
-        """Name the file at `path`; nothing is opened yet. `before` is asked each time it is, and may raise OSError."""
-        self.path = path
-        self._before = before
-        self._descriptor: _Descriptor | None = None
-
-    def write(self, line: bytes) -> None:
-        """Append `line`, which ends in a newline. Raises OSError where the disk refuses it."""
-        descriptor = self._descriptor
-        if descriptor is None or (_forked and descriptor.is_lost()):
-            self._before()
-            # Two threads may open at once: each writes through its own, and one of the two stays.
-            descriptor = self._descriptor = _Descriptor(self.path)
-        torn = descriptor.torn
-        if torn:
-            line = b"\n" + line
-        try:
-            written = os.write(descriptor.number, line)
-        except BaseException:  # also what a signal handler raises: nobody knows then how much was written
-            descriptor.torn = True
-            raise
-        if written != len(line):
-            descriptor.torn = True
-            raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes could be written", self.path)
-        if torn:
-            descriptor.torn = False
-
-    def sync(self) -> None:
-        """Have the kernel put everything written so far onto the disk. Raises OSError, also where the file is gone."""
-        descriptor = self._descriptor
-        if descriptor is not None:
-            if os.fstat(descriptor.number).st_nlink == 0:
-                raise FileNotFoundError(errno.ENOENT, "it was removed while it was written to", self.path)
-            os.fsync(descriptor.number)
-
-    def close(self) -> None:
-        """Give the descriptor back. May be called twice."""
-        self._descriptor = None
-
-
-def _open(path: str, flags: int) -> int:
-    """A descriptor above 2. A link is not followed: whoever planted it would choose the file that we write to."""
     try:
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as why:
@@ -163,7 +68,7 @@ def _beside(path: str) -> str:
 
 def _write_new(path: str, data: bytes, *, sync: bool = False, rights: int | None = None) -> None:
     """Make the file, which must not be there; where it cannot be written whole nothing of it stays."""
-    fd = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    fd = opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         if rights is not None:
             with contextlib.suppress(OSError):
@@ -212,7 +117,7 @@ def replace(path: str, data: bytes, *, sync: bool = False) -> None:
 def replace_by(path: str, chunks: Iterable[bytes]) -> None:
     """The same for content that comes in pieces and is not held in memory; what they raise leaves the old content."""
     beside = _beside(path)
-    fd = _open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    fd = opened(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         with os.fdopen(fd, "wb") as file:
             file.writelines(chunks)
@@ -294,8 +199,8 @@ def claim_file(path: str, data: bytes) -> bool:
 
 
 def open_lock(path: str) -> int:
-    """Open (and make) a lock file; the descriptor is above 2 and closed in programs started from here."""
-    return _open(path, os.O_RDWR | os.O_CREAT)
+    """Open (and make) a lock file."""
+    return opened(path, os.O_RDWR | os.O_CREAT)
 
 
 def is_same_folder(one: str, other: str) -> bool:

@@ -15,7 +15,7 @@ from otel_stageio import conventions as names
 from otel_stageio.errors import JobFormatError
 from otel_stageio.job import items, links, registry, runs
 from otel_stageio.job.layout import EVENTS, LOG_RECORDS, STAGE_LOG, TRACES, JobLayout, StageLayout, all_stages
-from otel_stageio.journal import encode, files, reader
+from otel_stageio.journal import appending, encode, files, reader
 from otel_stageio.model import LogRecord
 from otel_stageio.rebuild.attempts import decoded
 from otel_stageio.rebuild.spool import text
@@ -152,7 +152,7 @@ class Writer:
             first = next(self._spool.ask("SELECT line FROM logs WHERE attempt = ? LIMIT 1", at), None)
             if made is not None and first is not None:
                 line = decoded(first)
-                file = files.AppendFile(str(path))
+                file = appending.AppendFile(str(path))
                 file.write(encode.span_line(made, encode.tail(line.scope, line.resource)))
                 file.close()
 

@@ -11,7 +11,7 @@ from otel_stageio.record.secrets.spans import scope_without_secrets
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_stageio.journal import files
+    from otel_stageio.journal import appending
     from otel_stageio.model import LogRecord, Resource, Scope, Span
     from otel_stageio.record.places import Places
     from otel_stageio.record.secrets.redaction import Redactor
@@ -39,7 +39,7 @@ class StageJournal:
         self._refused = refused
         self.closed = False
 
-    def log(self, file: files.AppendFile, record: LogRecord, scope: Scope | None) -> tuple[LogRecord, int]:
+    def log(self, file: appending.AppendFile, record: LogRecord, scope: Scope | None) -> tuple[LogRecord, int]:
         """Write a log record, by `scope` where it is not ours; give it back as it stands there, and its bytes."""
         end = self.tail(scope)
         line = encode.log_line(record, end)
@@ -66,7 +66,7 @@ class StageJournal:
         if self.closed:
             self.places.events.close()
 
-    def write(self, file: files.AppendFile, line: bytes) -> None:
+    def write(self, file: appending.AppendFile, line: bytes) -> None:
         """Append a line to a file."""
         try:
             file.write(line)
@@ -88,7 +88,7 @@ class StageJournal:
             )
         return known
 
-    def refused(self, file: files.AppendFile, why: OSError) -> None:
+    def refused(self, file: appending.AppendFile, why: OSError) -> None:
         """Tell that a line could not be written to a file."""
         self._refused(f"cannot write {file.path}", why)
 

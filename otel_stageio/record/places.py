@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from otel_stageio.errors import guard
 from otel_stageio.job import links
 from otel_stageio.job.layout import EVENTS, LOG_RECORDS, MEMBERS, TRACES
-from otel_stageio.journal import files
+from otel_stageio.journal import appending, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,16 +34,16 @@ class Places:
         self.attempt = attempt
         self.attempt_folder = str(stage.attempt_dir(attempt))
         self.folder = str(stage.members_dir(attempt) / member) if member else self.attempt_folder
-        self.events = files.AppendFile(f"{self.folder}/{EVENTS}", before=self._stay)
-        self.logs = files.AppendFile(f"{self.folder}/{LOG_RECORDS}", before=self._stay)
-        self.traces = files.AppendFile(f"{self.folder}/{TRACES}", before=self._stay)
-        self.stage_log = files.AppendFile(stage_log, before=self._stay)
-        self.pipeline_log = files.AppendFile(pipeline_log, before=self._stay)
+        self.events = appending.AppendFile(f"{self.folder}/{EVENTS}", before=self._stay)
+        self.logs = appending.AppendFile(f"{self.folder}/{LOG_RECORDS}", before=self._stay)
+        self.traces = appending.AppendFile(f"{self.folder}/{TRACES}", before=self._stay)
+        self.stage_log = appending.AppendFile(stage_log, before=self._stay)
+        self.pipeline_log = appending.AppendFile(pipeline_log, before=self._stay)
         self.manifest = str(stage.manifest)
         self.with_manifest = with_manifest
 
     @property
-    def _all(self) -> tuple[files.AppendFile, ...]:
+    def _all(self) -> tuple[appending.AppendFile, ...]:
         return (self.events, self.logs, self.traces, self.stage_log, self.pipeline_log)
 
     def _stay(self) -> None:

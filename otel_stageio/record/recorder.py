@@ -30,7 +30,7 @@ from otel_stageio.views.state import StageState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_stageio.journal import files
+    from otel_stageio.journal import appending
     from otel_stageio.model import Resource, Scope, Span, Value
     from otel_stageio.record.places import Places
     from otel_stageio.record.secrets.redaction import Redactor
@@ -175,7 +175,7 @@ class Recorder(PlainRecords):
 
     def _put(
         self,
-        file: files.AppendFile | None,
+        file: appending.AppendFile | None,
         attributes: dict[str, Value],
         call: str = "",
         scope: Scope | None = None,

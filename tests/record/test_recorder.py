@@ -16,7 +16,7 @@ import pytest
 
 from otel_stageio import StageIO, open_job
 from otel_stageio import conventions as names
-from otel_stageio.journal import files, reader
+from otel_stageio.journal import appending, reader
 from otel_stageio.model import Resource
 from otel_stageio.record import background, opening, recorder
 from otel_stageio.record.recorder import Recorder
@@ -196,14 +196,14 @@ def full(monkeypatch, tmp_path) -> Callable[[str], None]:
     """Fill the disk: from the call on, files whose path holds the text cannot be written."""
 
     def fill(part: str) -> None:
-        plain = files.AppendFile.write
+        plain = appending.AppendFile.write
 
-        def write(file: files.AppendFile, line: bytes) -> None:
+        def write(file: appending.AppendFile, line: bytes) -> None:
             if part in file.path.removeprefix(str(tmp_path)):
                 raise OSError(errno.ENOSPC, "No space left on device", file.path)
             plain(file, line)
 
-        monkeypatch.setattr(files.AppendFile, "write", write)
+        monkeypatch.setattr(appending.AppendFile, "write", write)
 
     return fill
 
@@ -329,19 +329,19 @@ def test_trouble_is_told_once_by_many_threads(silent):
 @pytest.fixture
 def struck() -> Iterator[Callable[[Callable[[], object]], None]]:
     """Strike while lines are written: the next time the main thread writes, the call is made by a signal handler."""
-    plain = files.AppendFile.write
+    plain = appending.AppendFile.write
 
     def aim(call: Callable[[], object]) -> None:
-        def write(file: files.AppendFile, line: bytes) -> None:
-            files.AppendFile.write = plain
+        def write(file: appending.AppendFile, line: bytes) -> None:
+            appending.AppendFile.write = plain
             signal.raise_signal(signal.SIGUSR1)
             plain(file, line)
 
         signal.signal(signal.SIGUSR1, lambda *_: call())
-        files.AppendFile.write = write
+        appending.AppendFile.write = write
 
     yield aim
-    files.AppendFile.write = plain
+    appending.AppendFile.write = plain
 
 
 def test_record_of_a_signal_handler(io, struck):

@@ -19,7 +19,7 @@ import pytest
 from otel_stageio import StageIO
 from otel_stageio import conventions as names
 from otel_stageio.job.layout import EVENTS, TRACES
-from otel_stageio.journal import files, reader
+from otel_stageio.journal import appending, reader
 from otel_stageio.record.artifacts import digests, small_files
 from otel_stageio.record.artifacts.small_files import SmallFiles
 from otel_stageio.record.clock import Clock
@@ -493,17 +493,17 @@ def test_a_call_within_a_record(tmp_path, quick, told, monkeypatch):
     """A call that comes in the middle of a record, as from a signal handler, is written too, and in its order."""
     make("a", "b")
     io = StageIO("asr", tmp_path / "out")
-    real = files.AppendFile.write
+    real = appending.AppendFile.write
     inside = []
 
-    def write(self: files.AppendFile, line: bytes) -> None:
+    def write(self: appending.AppendFile, line: bytes) -> None:
         if b'"a"' in line.replace(b"/", b'"') and not inside:
             inside.append(1)
             io.track_input("b")
         real(self, line)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.AppendFile, "write", write)
+        patch.setattr(appending.AppendFile, "write", write)
         io.track_input("a")
     io.finalize()
     assert [Path(entry["path"]).name for entry in told(io).manifest["inputs"]] == ["a", "b"]
@@ -554,14 +554,14 @@ def test_a_disk_that_refuses(tmp_path, monkeypatch, capsys):
     """The stage goes on, the manifest knows the file, and says once that the disk refused its record."""
     make("a", "b")
     io = StageIO("asr", tmp_path / "out")
-    real = files.AppendFile.write
+    real = appending.AppendFile.write
 
-    def write(self: files.AppendFile, line: bytes) -> None:
+    def write(self: appending.AppendFile, line: bytes) -> None:
         if b'"stageio.input"' in line:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(self, line)
 
-    monkeypatch.setattr(files.AppendFile, "write", write)
+    monkeypatch.setattr(appending.AppendFile, "write", write)
     io.track_input("a")
     io.track_input("b")
     document = io.manifest

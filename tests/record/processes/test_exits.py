@@ -58,8 +58,8 @@ KILL = "os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)"
 
 #: Sends SIGTERM to itself before the n-th line that is written, for whatever is being written then.
 STRIKE = """
-from otel_stageio.journal import files
-plain_write, count = files.AppendFile.write, 0
+from otel_stageio.journal import appending
+plain_write, count = appending.AppendFile.write, 0
 def write(file, line):
     global count
     count += 1
@@ -68,7 +68,7 @@ def write(file, line):
     plain_write(file, line)
     if count == {nth}:
         os.kill(os.getpid(), signal.SIGTERM)
-files.AppendFile.write = write
+appending.AppendFile.write = write
 """
 
 
