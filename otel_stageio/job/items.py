@@ -72,14 +72,16 @@ class Looked(NamedTuple):
 
     #: Those that were found to have ended, with what is known of them.
     news: list[tuple[str, str]]
-    #: Those that are being opened: the newest attempt has a folder, and no start on record.
-    opening: list[str]
+    #: Those that are being opened, whose newest attempt has a folder and no start on record; and those `ending`.
+    again: list[str]
+    #: Those that have ended, and whose process has not let go of them: it may have died before it wrote the rest.
+    ending: list[str]
 
 
-def look(job: JobLayout, said: Said, known: Items, changed: str = "", opening: Iterable[str] = ()) -> Looked:
+def look(job: JobLayout, said: Said, known: Items, changed: str = "", again: Iterable[str] = ()) -> Looked:
     """Bring what is `known` of the items of a job up to date, by what was `said` since.
 
-    Those that run are looked at, and so are the one with the folder `changed`, those that were `opening` the last time,
+    Those that run are looked at, and so are the one with the folder `changed`, those that were to be looked at `again`,
     and those of which nobody said how they stand. Raises OSError where the job folder cannot be read.
     """
     if said.whole:
@@ -90,18 +92,22 @@ def look(job: JobLayout, said: Said, known: Items, changed: str = "", opening: I
         words = {place: of for place, of in said.words.items() if "/" in place and place != changed}
         unsaid = [place for place, word in words.items() if not _hear(job, known, place, word)]
     running = [f"{folder}/{of.item}" for folder, tally in known.items() for of in tally.running]
-    found = Looked([], [])
-    for place in {*unsaid, *running, *opening} | ({changed} if "/" in changed else set()):
+    found = Looked([], [], [])
+    for place in {*unsaid, *running, *again} | ({changed} if "/" in changed else set()):
         stage = placed(job, place)
         if stage is None:
             continue
         summary, is_opening = _newest(stage)
-        if is_opening:
-            found.opening.append(place)
-        if summary == (tally := known.setdefault(stage.whole.place, Tally())).get(stage.item):
+        is_ending = summary is not None and place != changed and status.is_ending(summary, stage)
+        if is_opening or is_ending:
+            found.again.append(place)
+        if is_ending:
+            found.ending.append(place)
+        tally = known.setdefault(stage.whole.place, Tally())
+        if summary == tally.get(stage.item) and (is_opening or place not in again):
             continue
         tally.set(stage.item, summary)
-        if summary is not None and summary.ended:
+        if summary is not None and summary.ended and not is_ending:
             found.news.append((place, told(summary)))
     for folder in [folder for folder, tally in known.items() if not tally]:
         del known[folder]

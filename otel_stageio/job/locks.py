@@ -216,6 +216,14 @@ def held(path: str) -> bool | None:
     return int.from_bytes(answer[:_TYPE_BYTES], sys.byteorder) != fcntl.F_UNLCK
 
 
+def is_kept(path: str) -> bool:
+    """Whether the last owner of the lock file `path` has not released it: it runs, or died without doing so."""
+    try:
+        return os.stat(path).st_size > 0
+    except OSError:
+        return False
+
+
 def of_host(path: str) -> str:
     """The lock file of an attempt of this host that began beside another host's, which held the lock file `path`."""
     return f"{path}.{host.name()}"

@@ -41,7 +41,8 @@ def write_ends(stage: StageLayout, *, killed: tuple[int, str] | None = None) -> 
     Nothing happens while the stage is open, on a file system without locks, and for attempts of another host or an
     earlier boot, of which nobody here can know. The stage's lock is held meanwhile. Raises OSError.
     """
-    if not _dead(stage, killed=killed):
+    kept = locks.is_kept(str(stage.lock))
+    if not _dead(stage, kept=kept, killed=killed):
         return []
     links.avoid(stage.job.root, stage.folder, stage.inner)
     last_sign = status.last_sign(str(stage.lock))
@@ -50,7 +51,7 @@ def write_ends(stage: StageLayout, *, killed: tuple[int, str] | None = None) -> 
         return []
     try:
         # Looked at again: somebody may have been faster, or have begun a new attempt.
-        dead = _dead(stage, locked=True, killed=killed) if lock.works else []
+        dead = _dead(stage, locked=True, kept=lock.former is not None, killed=killed) if lock.works else []
         newest = max(stage.attempts(), default=0)
         for number in dead:
             _Attempt(stage, number).end(
@@ -70,14 +71,24 @@ def write_end_before(stage: StageLayout, attempt: int) -> bool:
     return False
 
 
-def _dead(stage: StageLayout, *, locked: bool = False, killed: tuple[int, str] | None = None) -> list[int]:
-    """The attempts of this host that have begun, have no whole end, and are run by nobody."""
+def _dead(stage: StageLayout, *, kept: bool, locked: bool = False, killed: tuple[int, str] | None = None) -> list[int]:
+    """The attempts of this host that have begun, have no whole end, and are run by nobody.
+
+    The newest one's end is not whole either where its process `kept` the lock: it may not have written manifest.json.
+    """
     known = stage.attempts()
     pid = killed[0] if killed else None
-    return [number for number in known if _is_dead(stage, number, newest=number == known[-1], locked=locked, pid=pid)]
+    newest = known[-1] if known else 0
+    return [
+        number
+        for number in known
+        if _is_dead(stage, number, newest=number == newest, kept=kept and number == newest, locked=locked, pid=pid)
+    ]
 
 
-def _is_dead(stage: StageLayout, number: int, *, newest: bool, locked: bool, pid: int | None = None) -> bool:
+def _is_dead(
+    stage: StageLayout, number: int, *, newest: bool, locked: bool, kept: bool = False, pid: int | None = None
+) -> bool:
     summary = status.read_summary(stage, number)
     if summary is None or summary.host != host.name():
         return False
@@ -87,7 +98,8 @@ def _is_dead(stage: StageLayout, number: int, *, newest: bool, locked: bool, pid
     if pid is not None and (summary.pid, summary.boot_id, summary.status) != (pid, host.boot_id(), names.RUNNING):
         return False
     if summary.status != names.RUNNING:
-        return not _Attempt(stage, number).has_span() and (locked or not newest or held is False)
+        whole = not kept and _Attempt(stage, number).has_span()
+        return not whole and (locked or not newest or held is False)
     if locked:
         return not newest or summary.boot_id == host.boot_id()
     return status.alive(summary, str(stage.lock), newest=newest).status == names.ABANDONED

@@ -13,38 +13,23 @@ import json
 import os
 import threading
 from collections.abc import Iterable
-from operator import attrgetter, index
-from typing import Any, Final, NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from otel_stageio import conventions as names
-from otel_stageio.job import changes, identity, items, links, locks, passes, runs, status
+from otel_stageio.job import changes, identity, items, links, locks, looks, passes, runs, status
 from otel_stageio.job.items import Items
-from otel_stageio.job.layout import EVENTS, STAGEIO, JobLayout, StageLayout, stage_folder, stage_folders
+from otel_stageio.job.layout import EVENTS, STAGEIO, JobLayout, StageLayout, placed, stage_folder, stage_folders
+from otel_stageio.job.looks import Known, Print
 from otel_stageio.journal import files
 from otel_stageio.views import job_manifest
-from otel_stageio.views.indented import Ready, ready
+from otel_stageio.views.indented import ready
 from otel_stageio.views.manifest import dump
 from otel_stageio.views.summary import Summary
 from otel_stageio.views.tally import Tally
 
-CACHE = "stages.json"
 #: Seconds to wait for the job's lock; fifty stages that end at once need a fraction of it.
 LOCK_PATIENCE = 5.0
-#: Between two lines of stages.json, and nowhere in one: JSON has no line break within a text.
-_BETWEEN: Final = ",\n"
-
-
-_TYPES: Final = [type(each) for each in Summary("", 0, 0, 0, 0)]
-
-
-class _Known(NamedTuple):
-    """A stage as it was when it was last looked at: its newest attempt, and size and time of that one's events."""
-
-    print: tuple[int, int, int]
-    summary: Summary
-    #: Its line in stages.json and the one in the job manifest, made once: that takes longer than writing them.
-    cached: str
-    shown: Ready
 
 
 class _Memory(NamedTuple):
@@ -53,10 +38,10 @@ class _Memory(NamedTuple):
     root: str
     job_id: str | None
     place: changes.Places | None
-    stages: dict[str, _Known]
+    stages: dict[str, Known]
     items: Items
     #: The folders of items that are to be looked at again.
-    opening: list[str]
+    again: list[str]
     #: The job manifest as bytes, and as values but for our stages.
     manifest: bytes | None
     document: dict[str, Any]
@@ -108,23 +93,24 @@ def _update(job: JobLayout, changed: str | None) -> list[str]:
             with contextlib.suppress(OSError):  # a full disk: others are late, the manifest is right
                 changes.tell(job, changed)
         if left is None or (left.root, left.job_id) != (str(job.root), job_id):
-            left = _Memory(str(job.root), job_id, None, _load_cache(job), {}, [], None, {})
+            left = _Memory(str(job.root), job_id, None, looks.load(job), {}, [], None, {})
         said = changes.since(job, left.place if changed is not None else None)
         if said.whole:
-            now = look(job, left.stages)
+            now = look(job, left.stages, changed)
         else:
-            now = _look_again(job, left.stages, {of for of in (changed or "", *said.words) if "/" not in of})
-        looked = items.look(job, said, left.items, changed or "", left.opening)
+            told = {of for of in (changed or "", *said.words) if "/" not in of}
+            now = _look_again(job, left.stages, told, changed)
+        looked = items.look(job, said, left.items, changed or "", left.again)
         if looked.news:
             with contextlib.suppress(OSError):  # then they are looked at by whoever comes next
                 changes.tell_known(job, looked.news)
         # What a running stage says changes with every line: the next process has to read its journal anyway.
         new = [of for folder, of in now.items() if of is not left.stages.get(folder)]
         if any(of.summary.ended for of in new) or not left.stages.keys() <= now.keys():
-            files.replace(str(job.inner / CACHE), f"{{{_BETWEEN.join([of.cached for of in now.values()])}}}".encode())
-        left = _write_manifest(job, left._replace(stages=now, place=said.place, opening=looked.opening))
+            looks.save(job, now.values())
+        left = _write_manifest(job, left._replace(stages=now, place=said.place, again=looked.again))
         _memory[:] = [left]
-        return _dead(job, now, left.items)
+        return _dead(job, now, left.items, looked.ending)
 
 
 def overview(job: JobLayout) -> dict[str, Any] | None:
@@ -145,16 +131,20 @@ def _taken() -> _Memory | None:
         return None
 
 
-def look(job: JobLayout, before: dict[str, _Known]) -> dict[str, _Known]:
-    """Every stage of the job that left a record, by folder. Raises OSError where the job folder cannot be read."""
-    found: dict[str, _Known] = {}
+def look(job: JobLayout, before: dict[str, Known], changed: str | None = None) -> dict[str, Known]:
+    """Every stage of the job that left a record, by folder; `changed` is the one that the caller has changed.
+
+    Raises OSError where the job folder cannot be read.
+    """
+    found: dict[str, Known] = {}
     for folder in stage_folders(job.root):
         if folder.ours:
-            _look_at(StageLayout(job, folder.number, folder.name), folder.folder, before.get(folder.folder), found)
+            stage = StageLayout(job, folder.number, folder.name)
+            _look_at(stage, folder.folder, before.get(folder.folder), found, own=folder.folder == changed)
     return found
 
 
-def _look_again(job: JobLayout, before: dict[str, _Known], told: set[str]) -> dict[str, _Known]:
+def _look_again(job: JobLayout, before: dict[str, Known], told: set[str], changed: str | None) -> dict[str, Known]:
     """The stages `before`, with the changes of those that were `told` of, have not settled, came or went."""
     there = set(os.listdir(job.root))
     found = before.copy()
@@ -168,12 +158,15 @@ def _look_again(job: JobLayout, before: dict[str, _Known], told: set[str]) -> di
         known = found.pop(name, None)
         folder = stage_folder(name) if name in there else None
         if folder is not None and folder.ours:
-            _look_at(StageLayout(job, folder.number, folder.name), name, known, found)
+            _look_at(StageLayout(job, folder.number, folder.name), name, known, found, own=name == changed)
     return found
 
 
-def _look_at(stage: StageLayout, folder: str, before: _Known | None, found: dict[str, _Known]) -> None:
-    """Add the stage to what was `found`, if it is one; a folder that vanishes or cannot be read is none."""
+def _look_at(stage: StageLayout, folder: str, before: Known | None, found: dict[str, Known], *, own: bool) -> None:
+    """Add the stage to what was `found`, if it is one; a folder that vanishes or cannot be read is none.
+
+    Its `own` process knows that all is written of an attempt that has ended; any other sees that by the lock.
+    """
     # Paths as text: of a thousand stages, path objects would cost more than the looking.
     inner = f"{stage.job.root}/{folder}/{STAGEIO}"
     with contextlib.suppress(OSError):
@@ -185,21 +178,17 @@ def _look_at(stage: StageLayout, folder: str, before: _Known | None, found: dict
         for attempt in reversed(attempts):
             summary = status.read_summary(stage, attempt)
             if summary is not None:
-                found[folder] = _known(folder, seen, summary)
+                ending = not own and status.is_ending(summary, stage)
+                found[folder] = looks.ending(folder, summary) if ending else looks.known(folder, seen, summary)
                 return
 
 
-def _known(folder: str, seen: tuple[int, int, int], summary: Summary, cached: str = "") -> _Known:
-    cached = cached or json.dumps({folder: [*seen, *summary]})[1:-1]
-    return _Known(seen, summary, cached, ready(job_manifest.entry(summary, folder)))
-
-
-def _unchanged(inner: str, seen: tuple[int, int, int]) -> bool:
+def _unchanged(inner: str, seen: Print) -> bool:
     """Whether the attempt is as it was, and still the newest: the next one would have the next number."""
     return _print(inner, seen[0]) == seen and not os.access(f"{inner}/{seen[0] + 1:03d}", os.F_OK)
 
 
-def _print(inner: str, attempt: int) -> tuple[int, int, int]:
+def _print(inner: str, attempt: int) -> Print:
     """What changes when the attempt says more; taken before it is read, so that nothing said meanwhile is missed."""
     try:
         found = os.stat(f"{inner}/{attempt:03d}/{EVENTS}")
@@ -224,7 +213,7 @@ def _write_manifest(job: JobLayout, left: _Memory) -> _Memory:
 
 def compose(
     job: JobLayout,
-    stages: dict[str, _Known],
+    stages: dict[str, Known],
     before: dict[str, Any],
     of_items: Items = {},  # noqa: B006 - never changed
 ) -> dict[str, Any] | None:
@@ -271,11 +260,13 @@ def _alive(job: JobLayout, of: Summary) -> Summary:
     return status.alive(of, str(StageLayout(job, of.stage_number, of.stage, of.item).lock))
 
 
-def _dead(job: JobLayout, stages: dict[str, _Known], of_items: Items) -> list[str]:
-    """The folders of stages and items without an end that nobody runs any more."""
+def _dead(job: JobLayout, stages: dict[str, Known], of_items: Items, ending: Iterable[str]) -> list[str]:
+    """The folders of stages and items without an end, or without all that belongs to it, that nobody runs any more."""
     running = {folder: of.summary for folder, of in stages.items() if of.summary.status == names.RUNNING}
     running.update({f"{folder}/{of.item}": of for folder, tally in of_items.items() for of in tally.running})
-    return [place for place, of in running.items() if _alive(job, of).status == names.ABANDONED]
+    ending = [*ending, *(folder for folder, of in stages.items() if of.is_ending)]
+    left = [place for place in ending if (of := placed(job, place)) and locks.held_here(str(of.lock)) is False]
+    return left + [place for place, of in running.items() if _alive(job, of).status == names.ABANDONED]
 
 
 def _in_run(job: JobLayout, own: Summary | None, of_items: Iterable[Summary], run: int) -> Summary | None:
@@ -320,26 +311,3 @@ def _parsed(job: JobLayout, data: bytes | None) -> dict[str, Any]:
         return document
     files.replace(str(job.root / "manifest.foreign"), data)
     return {}
-
-
-def _load_cache(job: JobLayout) -> dict[str, _Known]:
-    try:
-        with open(job.inner / CACHE, encoding="utf-8", opener=files.regular) as file:
-            text = file.read()
-        known = {}
-        # Each line is kept as it stands: in a job of a thousand stages a process would take long to make them all.
-        for (folder, of), line in zip(json.loads(text).items(), text[1:-1].split(_BETWEEN), strict=True):
-            attempt, size, changed, *about, declared = of
-            summary = _summary([*about, tuple(declared)])
-            known[folder] = _known(folder, (index(attempt), size, changed), summary, line)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return {}  # a cache: what it cannot tell is read anew
-    return known
-
-
-def _summary(of: list[Any]) -> Summary:
-    """The summary of these values. Raises TypeError where they are of other types: they would go into the manifest."""
-    summary = Summary._make(of)
-    if [type(each) for each in summary] != _TYPES:
-        raise TypeError(f"{of!r} is no summary")
-    return summary

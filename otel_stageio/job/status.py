@@ -94,6 +94,11 @@ def standing(known: Summary, lock: str, *, newest: bool = True) -> Standing:
     return Standing(names.RUNNING if runs else names.LOST, silent)
 
 
+def is_ending(known: Summary, stage: StageLayout) -> bool:
+    """Whether an attempt of this host has ended, and its process has not let go of the stage: it may have died then."""
+    return known.ended > 0 and known.host == host.name() and locks.is_kept(str(stage.lock))
+
+
 def is_holder(known: Summary, held: locks.Held) -> bool:
     """Whether the attempt is that of the holder, and not one that the same process, or its id, had before."""
     owner = held.owner or {}

@@ -14,12 +14,16 @@ from otel_stageio import conventions as names
 from otel_stageio.job import attempts, host, locks, recovery, registry
 from otel_stageio.job.layout import EVENTS, TRACES, JobLayout, StageLayout
 from otel_stageio.journal import reader
+from otel_stageio.record.journal import StageJournal
+from otel_stageio.record.manifest_file import ManifestFile
+from otel_stageio.record.recorder import Recorder
 from otel_stageio.views import span as spans
+from tests.processes import in_new_process, killed_after
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from otel_stageio.model import Span
+    from otel_stageio.model import Span, Value
     from tests.conftest import RunScript
 
 KILLED = """
@@ -186,6 +190,76 @@ def test_the_job_manifest_names_the_dead(stage: StageLayout) -> None:
     assert registry.update(stage.job) == ["01_asr"]
     recovery.write_ends(stage)
     assert registry.update(stage.job) == []
+
+
+#: What a stage does when its end is on record, in this order.
+ENDING = {
+    "span": (StageJournal, "span"),
+    "manifest": (ManifestFile, "rewrite"),
+    "job manifest": (registry, "update"),
+    "lock": (locks.StageLock, "release"),
+}
+
+
+def killed_at_end(moment: str, job: Path, item: str) -> None:
+    """End a stage in a process that is killed before it does what comes at that moment."""
+    plain = Recorder.finish
+
+    def finish(self: Recorder, attributes: dict[str, Value]) -> bool:
+        where, name = ENDING[moment]
+        first = moment == "span" or plain(self, attributes)
+        setattr(where, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        return plain(self, attributes) if moment == "span" else first
+
+    def work() -> None:
+        Recorder.finish = finish  # type: ignore[method-assign]
+        StageIO("asr", job, item=item, stage_number=1).finalize(status="skipped", reason="no audio")
+
+    killed_after(work)
+
+
+def whole_end(job: Path, item: str) -> None:
+    """Find the end that this process had put on record, everywhere, once."""
+    stage = StageLayout(JobLayout(job), 1, "asr", item)
+    document = json.loads(stage.manifest.read_bytes())
+    assert (document["status"], document["reason"]) == ("skipped", "no audio")
+    assert [span.attributes[names.STATUS] for span in reader.spans(str(stage.attempt_dir(1) / TRACES))] == ["skipped"]
+    of_job = json.loads(stage.job.manifest.read_bytes())
+    assert of_job["skipped_stages"] == ["asr"]
+    assert registry.overview(stage.job) == of_job
+
+
+@pytest.mark.parametrize("item", ["", "ep042"])
+@pytest.mark.parametrize("moment", ENDING)
+def test_a_process_that_was_killed_at_its_end(tmp_path: Path, moment: str, item: str) -> None:
+    """The next stage, of a process that knows nothing of it yet, does the rest."""
+    killed_at_end(moment, tmp_path / "job", item)
+    in_new_process(lambda: StageIO("mux", tmp_path / "job").finalize())
+    whole_end(tmp_path / "job", item)
+
+
+@pytest.mark.parametrize("item", ["", "ep042"])
+@pytest.mark.parametrize("moment", ENDING)
+def test_a_process_that_remembers_sees_who_was_killed_at_his_end(tmp_path: Path, moment: str, item: str) -> None:
+    """So does a process that has ended stages of that job before."""
+    StageIO("cut", tmp_path / "job", stage_number=0).finalize()
+    killed_at_end(moment, tmp_path / "job", item)
+    for name in ("mix", "mux"):
+        StageIO(name, tmp_path / "job").finalize()
+    whole_end(tmp_path / "job", item)
+
+
+def test_an_end_under_way_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage whose end is on record, and whose process has not let go of it, is not dead while that one lives."""
+    job = JobLayout(tmp_path / "job")
+    seen = []
+
+    def sync(self: Recorder) -> None:
+        seen.append((in_new_process(lambda: registry.update(job)), recovery.write_ends(StageLayout(job, 1, "asr"))))
+
+    monkeypatch.setattr(Recorder, "sync", sync)
+    StageIO("asr", job.root).finalize()
+    assert seen == [([], [])]
 
 
 def test_many_at_once(stage: StageLayout) -> None:

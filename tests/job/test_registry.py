@@ -16,6 +16,7 @@ import pytest
 from otel_stageio import StageIO, open_job
 from otel_stageio.job import changes, host, locks, registry, status
 from otel_stageio.job.layout import JobLayout
+from otel_stageio.job.looks import CACHE
 from otel_stageio.views.manifest import dump
 from tests.processes import in_new_process, in_processes, killed_after
 
@@ -270,7 +271,7 @@ def test_cache_that_says_nothing(job, monkeypatch, text):
     run(job, "01_a")
     run(job, "02_b", "failed")
     before = read(job)
-    cache = job.inner / registry.CACHE
+    cache = job.inner / CACHE
     if text is None:
         cache.unlink()
     else:
@@ -284,10 +285,10 @@ def test_cache_that_says_nothing(job, monkeypatch, text):
 def test_cache_of_a_stage_made_anew(job, monkeypatch):
     """A stage's folder that was removed and made anew is read, however alike its journal is."""
     run(job, "01_a", "failed")
-    job_cache = (job.inner / registry.CACHE).read_text()
+    job_cache = (job.inner / CACHE).read_text()
     shutil.rmtree(job.root / "01_a")
     io = run(job, "01_a", None)
-    (job.inner / registry.CACHE).write_text(job_cache)
+    (job.inner / CACHE).write_text(job_cache)
     monkeypatch.setattr(registry, "_memory", [])
     registry.update(job)
     assert states(job) == {"a": "running"}
@@ -322,9 +323,9 @@ def looks(monkeypatch) -> list[str]:
     noted: list[str] = []
     plain = registry._look_at
 
-    def look_at(stage, folder, before, found):
+    def look_at(stage, folder, before, found, *, own):
         noted.append(folder)
-        plain(stage, folder, before, found)
+        plain(stage, folder, before, found, own=own)
 
     monkeypatch.setattr(registry, "_look_at", look_at)
     monkeypatch.setattr(registry, "_memory", [])
@@ -368,7 +369,7 @@ def test_files_that_an_update_opens(job):
 def test_stages_json_is_written_at_the_end_of_a_stage(job):
     """A stage that starts changes nothing that the next process would not read again; its end does."""
     run(job, "01_a")
-    cache = job.inner / registry.CACHE
+    cache = job.inner / CACHE
     before = cache.stat().st_ino, cache.read_bytes()
     io = run(job, "02_b", None)
     assert (cache.stat().st_ino, cache.read_bytes()) == before
@@ -486,7 +487,7 @@ def test_without_the_file_of_changes(job, damage):
 def test_an_unchanged_manifest_is_not_written(job):
     """An update that finds nothing new leaves both files as they are."""
     run(job, "01_a")
-    files = (job.manifest, job.inner / registry.CACHE)
+    files = (job.manifest, job.inner / CACHE)
     before = [path.stat().st_ino for path in files]
     registry.update(job, "01_a")
     registry.update(job)
