@@ -1,0 +1,183 @@
+"""Whether a stress run went well: what is on disk, held against what the processes noted."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import signal
+from collections import Counter, defaultdict
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from otel_stageio.job import registry
+from otel_stageio.job.layout import JobLayout
+from tests.stress import disk, manifests, notes, records
+from tests.stress.work import KEPT, LAST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+#: What a process comes to by how its last attempt ended; 0 is any other.
+_CODES = {"exit": 3, "kill": -signal.SIGKILL, "term": -signal.SIGTERM}
+#: Seconds for which a child by fork may go on after its parent was killed.
+_OUTLIVES = 1.0
+
+
+class Found(NamedTuple):
+    """What came of a stress run: what was done, and each thing that is wrong."""
+
+    processes: int
+    attempts: int
+    records: int
+    wrong: list[str]
+
+
+def judge(root: Path) -> Found:
+    """Judge the run in `root`, which has the folders job and notes."""
+    processes = notes.read(root / "notes")
+    job = disk.read(root / "job")
+    made = [(attempt, process.code) for process in processes for attempt in process.attempts]
+    wrong = [
+        *job.wrong,
+        *(said for process in processes for said in _process(process)),
+        *_holds(processes),
+        *_numbers(job),
+        *_known(job, processes),
+        *_journals(job, made),
+        *_logs(job, [attempt for attempt, _ in made]),
+        *_manifests(root, job, made),
+        *_traces(job),
+    ]
+    killed = sum(process.code in (-signal.SIGALRM, -signal.SIGKILL) for process in processes)
+    if job.unfinished > killed:
+        wrong.append(f"{job.unfinished} unfinished files of {killed} processes that were killed")
+    said = sum(of.kind == "log" for attempt, _ in made for of in attempt.calls)
+    return Found(len(processes), sum(len(stage.attempts) for stage in job.stages.values()), said, wrong)
+
+
+def _process(process: notes.Process) -> Iterator[str]:
+    """What is wrong with how a process ended."""
+    yield from (f"process {process.name}: {said}" for said in process.trouble)
+    last = process.attempts[-1].how if process.attempts else ""
+    codes = {_CODES.get(last, 0)} | ({-signal.SIGALRM} if process.alarm else set())
+    if process.code not in codes:
+        yield f"process {process.name} came to {process.code}, not {codes}, after {last or 'nothing'}"
+    if process.unopened and process.code != -signal.SIGALRM:
+        yield f"process {process.name} began to open {process.unopened} and never said what came of it"
+
+
+def _holds(processes: Iterable[notes.Process]) -> Iterator[str]:
+    """Stages that two had at once, and stages that were refused though nobody had them."""
+    sure: dict[str, list[notes.Attempt]] = defaultdict(list)
+    maybe: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for process in processes:
+        for attempt in process.attempts:
+            sure[attempt.place].append(attempt)
+            folder, _, item = attempt.place.partition("/")
+            name = folder.partition("_")[2]
+            maybe[name, item].append((attempt.opens, attempt.gone + (0 if attempt.ended else _OUTLIVES)))
+        if process.unopened:
+            maybe[_asked(*process.unopened)].append((0, process.died + _OUTLIVES))
+    for place, held in sure.items():
+        for one, other in itertools.pairwise(sorted(held, key=attrgetter("opened"))):
+            if other.opened < one.until or other.number <= one.number:
+                yield f"{place}: attempt {other.number} was opened before the end of attempt {one.number}"
+    for process in processes:
+        for stage, item, since, until in process.refused:
+            if not any(begin <= until and end >= since for begin, end in maybe[_asked(stage, item)]):
+                yield f"process {process.name} was refused {stage} {item}, which nobody had"
+
+
+def _asked(stage: str, item: str) -> tuple[str, str]:
+    """The name of a stage as it was asked for, with or without a number, and the item."""
+    number, _, name = stage.partition("_")
+    return (name if number.isdigit() else stage), item
+
+
+def _numbers(job: disk.Job) -> Iterator[str]:
+    """Numbers that two stages have, and names that have two numbers; attempts that are not counted from 1."""
+    folders = {stage.place.partition("/")[0]: stage for stage in job.stages.values()}
+    for number, times in Counter(stage.number for stage in folders.values()).items():
+        if times > 1:
+            yield f"number {number} is there {times} times"
+    for name, times in Counter(stage.name for stage in folders.values()).items():
+        if times > 1:
+            yield f"{name} has {times} folders"
+    for stage in job.stages.values():
+        if sorted(stage.attempts) != [*range(1, len(stage.attempts) + 1)]:
+            yield f"{stage.place} has the attempts {sorted(stage.attempts)}"
+
+
+def _known(job: disk.Job, processes: Iterable[notes.Process]) -> Iterator[str]:
+    """Attempts that nobody noted, but for those whose process was killed while it opened them."""
+    noted = Counter((attempt.place, attempt.number) for process in processes for attempt in process.attempts)
+    yield from (f"{place}, attempt {number}, was opened {n} times" for (place, number), n in noted.items() if n > 1)
+    unopened = Counter((_asked(*each.unopened), each.pid) for each in processes if each.unopened)
+    without_start = Counter(_asked(*each.unopened) for each in processes if each.unopened)
+    for stage in job.stages.values():
+        for number in stage.attempts.keys() - {number for place, number in noted if place == stage.place}:
+            started = stage.attempts[number].event("stage.started")
+            asked = (stage.name, stage.item)
+            if started is None:
+                without_start[asked] -= 1
+            else:
+                unopened[asked, started.values["process.pid"]] -= 1
+            if min(without_start[asked], unopened[asked, started.values["process.pid"]] if started else 0) < 0:
+                yield f"{stage.place}, attempt {number}, was opened by nobody"
+
+
+def _journals(job: disk.Job, made: Iterable[tuple[notes.Attempt, int | None]]) -> Iterator[str]:
+    for attempt, code in made:
+        stage = job.stages.get(attempt.place)
+        found = stage.attempts.get(attempt.number) if stage else None
+        if found is None:
+            yield f"{attempt.place}, attempt {attempt.number}, is not there"
+        else:
+            yield from records.of_attempt(attempt, code, found)
+
+
+def _logs(job: disk.Job, made: Iterable[notes.Attempt]) -> Iterator[str]:
+    theirs: dict[str, dict[int, notes.Attempt]] = defaultdict(dict)
+    for attempt in made:
+        theirs[attempt.place][attempt.number] = attempt
+    every = []
+    for place, stage in job.stages.items():
+        # Of an attempt whose process was killed while it opened it there are no notes.
+        both = [(theirs[place].get(n, notes.Attempt(place, n)), found) for n, found in stage.attempts.items()]
+        every += both
+        yield from records.of_log(f"{place}/stage.log", stage.log, both, logging.DEBUG)
+        heads = Counter(stage.heads)
+        began = Counter((number, attempt.pid) for number, attempt in theirs[place].items())
+        if began - heads or max(heads.values(), default=0) > 1 or not {n for n, _ in heads} <= stage.attempts.keys():
+            yield f"{place}/stage.log: begun were {sorted(heads)}, not {sorted(began)}"
+    yield from records.of_log("the pipeline log", job.log, every, logging.INFO)
+
+
+def _manifests(root: Path, job: disk.Job, made: Iterable[tuple[notes.Attempt, int | None]]) -> Iterator[str]:
+    ended = {(attempt.place, attempt.number): attempt for attempt, _ in made if attempt.ended}
+    for stage in job.stages.values():
+        number, _ = manifests.newest(stage) or (0, "")
+        attempt = ended.get((stage.place, number))
+        found = stage.attempts.get(number)
+        # A message that comes after the end is counted if the process lives for another while.
+        counts = [records.levels(attempt, found, late=late) for late in (False, True)] if attempt and found else []
+        yield from manifests.of_stage(stage, counts)
+    yield from manifests.of_job("the job manifest", job.manifest, job.stages.values())
+    before = [stage for stage in job.stages.values() if stage.name != LAST]
+    yield from manifests.of_job("the keeper's job manifest", json.loads((root / KEPT).read_text()), before)
+    if registry.overview(JobLayout(root / "job")) != job.manifest:
+        yield "the job manifest is not what the journals say"
+
+
+def _traces(job: disk.Job) -> Iterator[str]:
+    """More than one trace, or more or less than one root."""
+    traces = {each.trace for each in job.roots}
+    for stage in job.stages.values():
+        for attempt in stage.attempts.values():
+            traces.update(each.trace for of in attempt for each in of)
+    if len(traces) != 1:
+        yield f"{len(traces)} traces"
+    if len(job.roots) != 1:
+        yield f"{len(job.roots)} roots of the trace"
