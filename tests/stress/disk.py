@@ -27,6 +27,8 @@ _OF_JOB = re.compile(
 _OF_STAGE = re.compile(
     rf"stage\.log|made\.json|manifest\.json|\.stageio/(lock|items/[^/]+)|\.stageio/{_COUNT}/(events|logs|traces)\.jsonl"
 )
+#: OTLP's code of a span's status.
+_ERROR = 2
 #: What a process that was killed while it replaced a file leaves of the new one.
 _UNFINISHED = re.compile(r"\.[0-9a-f]{12}\.tmp")
 
@@ -48,6 +50,11 @@ class Record(NamedTuple):
     values: dict[str, Any]
     trace: str
     span: str
+    #: Nanoseconds since the epoch; of a span both, and the span above it and whether it says that something failed.
+    time: int
+    end: int
+    parent: str
+    failed: bool
 
 
 class Attempt(NamedTuple):
@@ -75,6 +82,8 @@ class Stage:
     heads: list[tuple[int, int]] = field(default_factory=list)
     log: list[Entry] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
+    #: What its lock file says of whoever has it: nothing once all is done.
+    lock: str = ""
 
 
 @dataclass
@@ -84,6 +93,8 @@ class Job:
     stages: dict[str, Stage] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
     log: list[Entry] = field(default_factory=list)
+    #: The files that the pipeline log is in.
+    logs: list[str] = field(default_factory=list)
     roots: list[Record] = field(default_factory=list)
     unfinished: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -102,6 +113,8 @@ def read(root: Path) -> Job:
                 _attempt(found, stage, "", path.name)
             elif stage and _ATTEMPT.fullmatch(below):
                 _attempt(found, stage, item, path.name)
+            elif not (stage or whole in ("logs", ".stageio")):
+                found.wrong.append(f"{name} should not be there")
         elif _UNFINISHED.fullmatch(path.name):
             found.unfinished += 1
         elif stage and _OF_STAGE.fullmatch(rest):
@@ -119,6 +132,7 @@ def _of_job(job: Job, path: Path, name: str) -> None:
     if name == "manifest.json":
         job.manifest = _document(path, job.wrong)
     elif name.startswith("logs/"):
+        job.logs.append(name)
         job.log += _entries(path, [], job.wrong)
     elif name.endswith("traces.jsonl"):
         job.roots += _records(path, job.wrong)
@@ -130,6 +144,8 @@ def _of_stage(job: Job, folder: re.Match[str], item: str, path: Path, name: str)
         stage.log = _entries(path, stage.heads, job.wrong)
     elif name == "manifest.json":
         stage.manifest = _document(path, job.wrong)
+    elif name.endswith("/lock"):
+        stage.lock = path.read_text()
     elif name.endswith(".jsonl"):
         attempt = _attempt(job, folder, item, path.parent.name)
         getattr(attempt, path.stem if path.stem != "traces" else "spans").extend(_records(path, job.wrong))
@@ -196,6 +212,10 @@ def _decoded(line: dict[str, Any]) -> Iterator[Record]:
                     values={**of_job, **_values(each["attributes"]), "events": len(each.get("events", ()))},
                     trace=each["traceId"],
                     span=each["spanId"],
+                    time=int(each.get("timeUnixNano") or each["startTimeUnixNano"]),
+                    end=int(each.get("endTimeUnixNano", 0)),
+                    parent=each.get("parentSpanId", ""),
+                    failed=each.get("status", {}).get("code") == _ERROR,
                 )
 
 

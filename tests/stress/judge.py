@@ -16,13 +16,11 @@ from tests.stress import disk, manifests, notes, records
 from tests.stress.work import KEPT, LAST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 #: What a process comes to by how its last attempt ended; 0 is any other.
 _CODES = {"exit": 3, "kill": -signal.SIGKILL, "term": -signal.SIGTERM}
-#: Seconds for which a child by fork may go on after its parent was killed.
-_OUTLIVES = 1.0
 
 
 class Found(NamedTuple):
@@ -38,7 +36,7 @@ def judge(root: Path) -> Found:
     """Judge the run in `root`, which has the folders job and notes."""
     processes = notes.read(root / "notes")
     job = disk.read(root / "job")
-    made = [(attempt, process.code) for process in processes for attempt in process.attempts]
+    made = [(attempt, process) for process in processes for attempt in process.attempts]
     wrong = [
         *job.wrong,
         *(said for process in processes for said in _process(process)),
@@ -77,9 +75,9 @@ def _holds(processes: Iterable[notes.Process]) -> Iterator[str]:
             sure[attempt.place].append(attempt)
             folder, _, item = attempt.place.partition("/")
             name = folder.partition("_")[2]
-            maybe[name, item].append((attempt.opens, attempt.gone + (0 if attempt.ended else _OUTLIVES)))
+            maybe[name, item].append((attempt.opens, attempt.gone + (0 if attempt.ended else records.OUTLIVES)))
         if process.unopened:
-            maybe[_asked(*process.unopened)].append((0, process.died + _OUTLIVES))
+            maybe[_asked(*process.unopened)].append((0, process.died + records.OUTLIVES))
     for place, held in sure.items():
         for one, other in itertools.pairwise(sorted(held, key=attrgetter("opened"))):
             if other.opened < one.until or other.number <= one.number:
@@ -110,32 +108,38 @@ def _numbers(job: disk.Job) -> Iterator[str]:
             yield f"{stage.place} has the attempts {sorted(stage.attempts)}"
 
 
-def _known(job: disk.Job, processes: Iterable[notes.Process]) -> Iterator[str]:
-    """Attempts that nobody noted, but for those whose process was killed while it opened them."""
+def _known(job: disk.Job, processes: Sequence[notes.Process]) -> Iterator[str]:
+    """Attempts that nobody noted: each is that of a process that was killed while it opened it, and so has little."""
     noted = Counter((attempt.place, attempt.number) for process in processes for attempt in process.attempts)
     yield from (f"{place}, attempt {number}, was opened {n} times" for (place, number), n in noted.items() if n > 1)
-    unopened = Counter((_asked(*each.unopened), each.pid) for each in processes if each.unopened)
-    without_start = Counter(_asked(*each.unopened) for each in processes if each.unopened)
+    unopened = [process for process in processes if process.unopened]
     for stage in job.stages.values():
-        for number in stage.attempts.keys() - {number for place, number in noted if place == stage.place}:
-            started = stage.attempts[number].event("stage.started")
+        for number, attempt in stage.attempts.items():
+            if (stage.place, number) in noted:
+                continue
+            started = attempt.event("stage.started")
+            pid = started.values["process.pid"] if started else None
             asked = (stage.name, stage.item)
-            if started is None:
-                without_start[asked] -= 1
-            else:
-                unopened[asked, started.values["process.pid"]] -= 1
-            if min(without_start[asked], unopened[asked, started.values["process.pid"]] if started else 0) < 0:
+            who = [of for of in unopened if of.unopened and _asked(*of.unopened) == asked and pid in (None, of.pid)]
+            if not who:
                 yield f"{stage.place}, attempt {number}, was opened by nobody"
+                continue
+            unopened.remove(who[0])
+            if started:
+                opening = notes.Attempt(stage.place, number, who[0].pid, who[0].clock)
+                yield from records.of_attempt(opening, who[0], attempt)
+            elif any(attempt):
+                yield f"{stage.place}, attempt {number}, has no start"
 
 
-def _journals(job: disk.Job, made: Iterable[tuple[notes.Attempt, int | None]]) -> Iterator[str]:
-    for attempt, code in made:
+def _journals(job: disk.Job, made: Iterable[tuple[notes.Attempt, notes.Process]]) -> Iterator[str]:
+    for attempt, process in made:
         stage = job.stages.get(attempt.place)
         found = stage.attempts.get(attempt.number) if stage else None
         if found is None:
             yield f"{attempt.place}, attempt {attempt.number}, is not there"
         else:
-            yield from records.of_attempt(attempt, code, found)
+            yield from records.of_attempt(attempt, process, found)
 
 
 def _logs(job: disk.Job, made: Iterable[notes.Attempt]) -> Iterator[str]:
@@ -155,7 +159,7 @@ def _logs(job: disk.Job, made: Iterable[notes.Attempt]) -> Iterator[str]:
     yield from records.of_log("the pipeline log", job.log, every, logging.INFO)
 
 
-def _manifests(root: Path, job: disk.Job, made: Iterable[tuple[notes.Attempt, int | None]]) -> Iterator[str]:
+def _manifests(root: Path, job: disk.Job, made: Iterable[tuple[notes.Attempt, notes.Process]]) -> Iterator[str]:
     ended = {(attempt.place, attempt.number): attempt for attempt, _ in made if attempt.ended}
     for stage in job.stages.values():
         number, _ = manifests.newest(stage) or (0, "")
@@ -164,20 +168,35 @@ def _manifests(root: Path, job: disk.Job, made: Iterable[tuple[notes.Attempt, in
         # A message that comes after the end is counted if the process lives for another while.
         counts = [records.levels(attempt, found, late=late) for late in (False, True)] if attempt and found else []
         yield from manifests.of_stage(stage, counts)
+        yield from manifests.folded(root / "job", stage, number)
+        if attempt and stage.lock and number == max(stage.attempts):
+            yield f"{stage.place}: the lock was not given back by {stage.lock}"
     yield from manifests.of_job("the job manifest", job.manifest, job.stages.values())
+    kept = json.loads((root / KEPT).read_text())
     before = [stage for stage in job.stages.values() if stage.name != LAST]
-    yield from manifests.of_job("the keeper's job manifest", json.loads((root / KEPT).read_text()), before)
+    yield from manifests.of_job("the keeper's job manifest", kept, before)
     if registry.overview(JobLayout(root / "job")) != job.manifest:
         yield "the job manifest is not what the journals say"
+    if job.logs != [job.manifest.get("pipeline_log")]:
+        yield f"the pipeline log is {job.logs}, and {job.manifest.get('pipeline_log')} in the job manifest"
 
 
 def _traces(job: disk.Job) -> Iterator[str]:
-    """More than one trace, or more or less than one root."""
-    traces = {each.trace for each in job.roots}
-    for stage in job.stages.values():
-        for attempt in stage.attempts.values():
-            traces.update(each.trace for of in attempt for each in of)
-    if len(traces) != 1:
-        yield f"{len(traces)} traces"
+    """More than one trace, more or less than one root, spans that two have or that do not hang on the root."""
+    found = [(stage, of) for stage in job.stages.values() for of in stage.attempts.values()]
+    every = [each for _, attempt in found for of in attempt for each in of] + job.roots
+    for what, ids in {
+        "traces": {each.trace for each in every},
+        "jobs": {each.values.get("stageio.job.id") for each in every},
+        "runs": {each.values.get("stageio.run") for each in every},
+        "parents": {each.parent for _, attempt in found for each in attempt.spans},
+    }.items():
+        if len(ids) != 1:
+            yield f"{len(ids)} {what}"
     if len(job.roots) != 1:
-        yield f"{len(job.roots)} roots of the trace"
+        yield f"{len(job.roots)} roots"
+    if {each.span for each in job.roots} != {each.parent for _, attempt in found for each in attempt.spans}:
+        yield "the spans hang on another than the root"
+    for span, times in Counter(each.span for _, attempt in found for each in attempt.spans).items():
+        if times > 1:
+            yield f"span {span} is there {times} times"

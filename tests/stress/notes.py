@@ -25,13 +25,15 @@ class Notes:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def __call__(self, what: str, *more: object) -> None:
-        """Write down `what`, with the time."""
-        os.write(self._fd, json.dumps([time.monotonic(), what, *more]).encode() + b"\n")
+        """Write down `what`, with the time and the process."""
+        os.write(self._fd, json.dumps([time.monotonic(), os.getpid(), what, *more]).encode() + b"\n")
 
 
 class Call(NamedTuple):
     """Something that an attempt has to have on record: a log record of that level, or an artifact of that role."""
 
+    #: The process, which may be a child by fork.
+    by: int
     kind: str
     level: int = 0
     text: str = ""
@@ -44,11 +46,13 @@ class Attempt:
     place: str
     number: int
     pid: int = 0
+    #: What to add to have seconds since the epoch.
+    clock: float = 0.0
     opens: float = 0.0
     opened: float = 0.0
-    #: In the order in which they were made. The last one has not `returned` where the process was killed in it.
+    #: In the order of each process; and those that have not returned, by process: it was killed in them.
     calls: list[Call] = field(default_factory=list)
-    returned: bool = True
+    cut: dict[int, Call] = field(default_factory=dict)
     #: How many of the calls came before the end; how it was to end, "" where the process never came to that.
     before: int = 0
     how: str = ""
@@ -64,6 +68,7 @@ class Process:
 
     name: str
     pid: int = 0
+    clock: float = 0.0
     #: Whether it was to be killed by an alarm, at any time.
     alarm: bool = False
     #: As `os.waitstatus_to_exitcode` has it.
@@ -78,7 +83,7 @@ class Process:
 
 def read(notes: Path) -> list[Process]:
     """Every process that left notes, or came to something."""
-    exits = {name: (code, died) for died, name, code in _lines(notes / EXITS)}
+    exits = {name: (code, died) for died, _, name, code in _lines(notes / EXITS)}
     found = [
         _process(path.name, _lines(path), path.with_name(path.name + STDERR))
         for path in sorted(notes.iterdir())
@@ -100,33 +105,34 @@ def _lines(path: Path) -> Iterator[list]:
 def _process(name: str, lines: Iterable[list], stderr: Path) -> Process:
     found = Process(name)
     opens = 0.0
-    for when, what, *more in lines:
-        if found.attempts and not found.attempts[-1].how:
+    for when, by, what, *more in lines:
+        if found.attempts and not found.attempts[-1].how and by == found.pid:
             found.attempts[-1].until = when
         if what == "began":
-            found.pid, found.alarm = more
+            found.alarm, now = more
+            found.pid, found.clock = by, now - when
         elif what == "opens":
             found.unopened, opens = (more[0], more[1]), when
         elif what == "refused":
             found.refused.append((*(found.unopened or ("", "")), opens, when))
             found.unopened = None
         elif what == "opened":
-            found.attempts.append(Attempt(*more, found.pid, opens, when, until=when))
+            found.attempts.append(Attempt(*more, found.pid, found.clock, opens, when, until=when))
             found.unopened = None
         elif what == "trouble":
             found.trouble += more
         else:
-            _add(found.attempts[-1], when, what, more)
+            _add(found.attempts[-1], when, by, what, more)
     found.trouble += [said] if stderr.exists() and (said := stderr.read_text()) else []
     return found
 
 
-def _add(attempt: Attempt, when: float, what: str, more: list) -> None:
+def _add(attempt: Attempt, when: float, by: int, what: str, more: list) -> None:
     if what == "calls":
-        attempt.calls.append(Call(*more))
-        attempt.returned = False
+        attempt.cut[by] = Call(by, *more)
+        attempt.calls.append(attempt.cut[by])
     elif what == "returned":
-        attempt.returned = True
+        del attempt.cut[by]
     elif what == "ends":
         attempt.how, attempt.before = more[0], len(attempt.calls)
     elif what == "ended":

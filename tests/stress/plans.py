@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 #: These have items. The stages without a number are given the next free one when they first come.
 STAGES = ("91_cut", "92_clean", "93_asr", "94_mix")
 _ITEMS = 40
-_NEW = 25
+#: Part of the attempts that are of a stage without items, and how many processes come upon each new one.
+_WHOLE = 0.3
+_SHARED = 4
 #: Which part of the processes is killed at any time, besides those that kill themselves between two calls.
 _KILLED = 0.15
 _ENDS = {"success": 60, "failed": 8, "skipped": 5, "raise": 8, "exit": 4, "nothing": 4, "kill": 6, "term": 5}
@@ -39,11 +41,12 @@ class Plan(NamedTuple):
     pause: float = 0.0
 
 
-def draw(dice: random.Random) -> Plan:
-    """Draw what is next."""
-    item = f"ep{dice.randrange(_ITEMS):03d}" if dice.random() < 0.8 else ""
+def draw(dice: random.Random, turn: int) -> Plan:
+    """Draw what is next for the process that is started as number `turn`."""
+    item = "" if dice.random() < _WHOLE else f"ep{dice.randrange(_ITEMS):03d}"
+    newest = turn // _SHARED
     return Plan(
-        stage=dice.choice(STAGES) if item else f"new{dice.randrange(_NEW)}",
+        stage=dice.choice(STAGES) if item else f"new{dice.choice((newest, dice.randint(0, newest)))}",
         item=item,
         how=dice.choices([*_ENDS], [*_ENDS.values()])[0],
         first=_says(dice, dice.randint(0, 10)),

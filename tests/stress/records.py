@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
+import signal
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
     from tests.stress import disk, notes
 
+#: Seconds for which a child by fork may go on after its parent was killed, and that two clocks may be apart.
+OUTLIVES = 1.0
+_CLOCK = 0.1
 ABANDONED = ("abandoned", "abandoned")
 #: Status and error.type of what a process did to end a stage.
 ENDS = {
@@ -35,45 +40,48 @@ _TRACEBACK = re.compile(
 )
 
 
-def possible_ends(attempt: notes.Attempt, code: int | None) -> set[tuple[str, str]]:
-    """What may be on record as the end of an attempt whose process came to that code."""
-    ended = attempt.ended or (attempt.how == "term" and code == -15)
+def possible_ends(attempt: notes.Attempt, process: notes.Process) -> set[tuple[str, str]]:
+    """What may be on record as the end of an attempt of that process."""
+    ended = attempt.ended or (attempt.how == "term" and process.code == -signal.SIGTERM)
     if ended:
         return {ENDS[attempt.how]}
     return {ABANDONED, ENDS[attempt.how]} if attempt.how else {ABANDONED}
 
 
-def of_attempt(attempt: notes.Attempt, code: int | None, found: disk.Attempt) -> Iterator[str]:
+def of_attempt(attempt: notes.Attempt, process: notes.Process, found: disk.Attempt) -> Iterator[str]:
     """What is wrong in the journal of an attempt."""
     at = f"{attempt.place}, attempt {attempt.number}"
     said = [each for each in found.logs if not _own(each)]
     yield from _sequence(f"{at}, logs.jsonl", attempt, [(each.level, each.text) for each in said], logging.DEBUG)
-    yield from _events(at, attempt, code, found)
+    yield from _events(at, attempt, process, found)
     yield from _spans(at, attempt, found)
+    yield from _times(at, attempt, process, found)
     yield from _uids(at, [*found.logs, *found.events])
 
 
 def _sequence(at: str, attempt: notes.Attempt, said: Sequence[tuple[str, str]], least: int) -> Iterator[str]:
-    """What is wrong with the messages that are on record, in their order; the last may not have come to that."""
-    wanted = [
-        (logging.getLevelName(of.level), of.text) for of in attempt.calls if of.kind == "log" and of.level >= least
-    ]
-    last = attempt.calls[-1] if attempt.calls else None
-    cut = not attempt.returned and last is not None and last.kind == "log" and last.level >= least
-    if [*said] != wanted and not (cut and [*said] == wanted[:-1]):
-        differs = next((n for n, pair in enumerate(zip(said, wanted, strict=False)) if pair[0] != pair[1]), len(wanted))
-        shown = [str(each[differs])[:60] if differs < len(each) else "nothing" for each in (said, wanted)]
-        yield f"{at}: {len(said)} messages, not {len(wanted)}; number {differs + 1} is {shown[0]}, not {shown[1]}"
+    """What is wrong with the messages that are on record: of each process all, in its order; of others none."""
+    calls = [of for of in attempt.calls if of.kind == "log" and of.level >= least]
+    by = {of.text: of.by for of in calls}
+    for process in {0, *by.values()}:
+        theirs = [each for each in said if by.get(each[1], 0) == process]
+        wanted = [(logging.getLevelName(of.level), of.text) for of in calls if of.by == process]
+        last = attempt.cut.get(process)
+        if theirs != wanted and not (last in calls and theirs == wanted[:-1]):
+            pairs = itertools.zip_longest(theirs, wanted)
+            number, pair = next((number, pair) for number, pair in enumerate(pairs, 1) if pair[0] != pair[1])
+            shown = [str(each)[:60] if each else "nothing" for each in pair]
+            yield f"{at}: {len(theirs)} messages, not {len(wanted)}; number {number} is {shown[0]}, not {shown[1]}"
 
 
-def _events(at: str, attempt: notes.Attempt, code: int | None, found: disk.Attempt) -> Iterator[str]:
+def _events(at: str, attempt: notes.Attempt, process: notes.Process, found: disk.Attempt) -> Iterator[str]:
     """What is wrong with the events: a start, the artifacts in their order, an end."""
     missed = [each for each in found.events if each.name == "warning" and _MISSING.fullmatch(each.text)]
     asked = [each for each in found.events if each.name == "git"]
     names = [each.name for each in found.events if each not in missed and each not in asked]
     finished = found.event("stage.finished")
     end = (finished.values.get("stageio.status"), finished.values.get("error.type", "")) if finished else None
-    ends = possible_ends(attempt, code)
+    ends = possible_ends(attempt, process)
     if end not in ends:
         yield f"{at} ended by {attempt.how or 'a kill'} and is on record as {end}, not {sorted(ends)}"
     wanted = [of.kind for of in attempt.calls if of.kind != "log"]
@@ -81,7 +89,7 @@ def _events(at: str, attempt: notes.Attempt, code: int | None, found: disk.Attem
     possible = [["stage.started", *wanted, *raised, "stage.finished"]]
     if not attempt.ended:
         possible.append(["stage.started", *wanted, "stage.finished"])
-    if not attempt.returned and attempt.calls[-1].kind != "log":
+    if attempt.pid in attempt.cut and attempt.cut[attempt.pid].kind != "log":
         possible.append(["stage.started", *wanted[:-1], "stage.finished"])
     if names not in possible:
         yield f"{at}: the events are {names}, not {possible[0]}"
@@ -119,6 +127,22 @@ def _spans(at: str, attempt: notes.Attempt, found: disk.Attempt) -> Iterator[str
     ids = {each.span for each in (*found.logs, *found.events, span)}
     if len(ids) != 1:
         yield f"{at} has {len(ids)} span ids"
+    failed = finished.values.get("stageio.status") in ("failed", "abandoned")
+    if (span.name, span.time, span.end, span.failed) != (
+        _who(attempt).partition(":")[0],
+        started.time,
+        finished.time,
+        failed,
+    ):
+        yield f"{at}: the span is {span.name} from {span.time} to {span.end}, failed {span.failed}"
+
+
+def _times(at: str, attempt: notes.Attempt, process: notes.Process, found: disk.Attempt) -> Iterator[str]:
+    """Records of another time than that in which the process had the attempt, by the clock of the wall."""
+    since, until = (each + attempt.clock for each in (attempt.opens, process.died))
+    for each in (*found.logs, *found.events):
+        if not since - _CLOCK <= each.time / 1e9 <= until + OUTLIVES:
+            yield f"{at}: {each.name or 'a message'} is of {each.time / 1e9}, not from {since} to {until}"
 
 
 def levels(attempt: notes.Attempt, found: disk.Attempt, *, late: bool = False) -> dict[str, int]:

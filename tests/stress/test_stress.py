@@ -114,7 +114,7 @@ def note(name: str, *lines: list[object]) -> Damage:
 
     def do(root: Path) -> None:
         with (root / "notes" / name).open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+            file.writelines(json.dumps([time, 1, *more]) + "\n" for time, *more in lines)
 
     return do
 
@@ -177,6 +177,36 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "events of another trace": (change(f"{ITEM}/events.jsonl", TRACE, OTHER), "2 traces"),
     "spans of another trace": (change(f"{ITEM}/traces.jsonl", TRACE, OTHER), "2 traces"),
     "records of another span": (change(f"{ITEM}/logs.jsonl", '"spanId":"....', '"spanId":"aaaa'), "span ids"),
+    "records of another time": (
+        change(f"{ITEM}/logs.jsonl", '"timeUnixNano":"1', '"timeUnixNano":"2'),
+        "a message is of",
+    ),
+    "events of no time": (change(f"{ITEM}/events.jsonl", '"timeUnixNano":"1', '"timeUnixNano":"'), "is of"),
+    "records of another job": (
+        change(f"{ITEM}/logs.jsonl", r'(job.id","value":..stringValue":")....', r"\1aaaa"),
+        "2 jobs",
+    ),
+    "spans of another run": (
+        change(f"{ITEM}/traces.jsonl", r'(stageio.run","value":..intValue":")1', r"\g<1>2"),
+        "2 runs",
+    ),
+    "span of another parent": (change(f"{ITEM}/traces.jsonl", '(parentSpanId":")....', r"\1aaaa"), "2 parents"),
+    "span of another name": (change(f"{ITEM}/traces.jsonl", '"name":"cut"', '"name":"clean"'), "the span is clean"),
+    "span that is too long": (
+        change(f"{ITEM}/traces.jsonl", '"endTimeUnixNano":"1', '"endTimeUnixNano":"2'),
+        "the span is",
+    ),
+    "failure whose span is fine": (
+        change("job/91_cut/ep1/.stageio/002/traces.jsonl", '"code":2', '"code":1'),
+        "failed False",
+    ),
+    "another root": (change("job/.stageio/runs/001/traces.jsonl", '(spanId":")....', r"\1aaaa"), "hang on another"),
+    "two spans of one id": (
+        lambda root: (root / "job/91_cut/ep2/.stageio/001/traces.jsonl").write_bytes(
+            (root / ITEM / "traces.jsonl").read_bytes()
+        ),
+        "is there 2 times",
+    ),
     "two roots": (lines("job/.stageio/runs/001/traces.jsonl", lambda of: [*of, *of]), "2 roots"),
     # How attempts ended.
     "killed and a success": (ended_otherwise("job/92_clean/ep1/.stageio/001", "abandoned"), "ended by kill"),
@@ -209,6 +239,19 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "manifest without its messages": (
         manifest("job/91_cut/ep1/manifest.json", lambda of: of["log_counts"].update(INFO=9)),
         "log_counts",
+    ),
+    "manifest with another time": (
+        manifest("job/91_cut/ep1/manifest.json", lambda of: of.update(started_at="1970-01-01T00:00:00Z")),
+        "another started_at",
+    ),
+    "manifest without its warnings": (
+        manifest("job/91_cut/ep1/manifest.json", lambda of: of.update(warnings=of["warnings"][:-1] or [{}])),
+        "another warnings",
+    ),
+    "lock that was not given back": (lambda root: (root / "job/91_cut/ep1/.stageio/lock").write_text("{}"), "lock was"),
+    "second pipeline log": (
+        lambda root: (root / "job/logs/99_pipeline_20261124_000000.log").touch(),
+        "the pipeline log is",
     ),
     "job manifest cut": (change("job/manifest.json", "(?s).{40}\\Z", ""), "no JSON object"),
     "job that runs": (manifest("job/manifest.json", lambda of: of.update(status="running")), "status is running"),
@@ -244,6 +287,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     # What should not be there.
     "copy of a manifest": (lambda root: (root / "job/manifest-2.json").write_text("{}"), "should not be there"),
     "part of a manifest": (lambda root: (root / "job/manifest.json.tmp1").write_text("{"), "should not be there"),
+    "folder of nobody": (lambda root: (root / "job/other").mkdir(), "other should not be there"),
     "files in the middle": (unfinished, "9 unfinished files"),
     # The processes.
     "exception": (note("2", [0, "trouble", "KeyError: 1"]), "process 2: KeyError: 1"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import os
 import random
 import signal
@@ -34,6 +35,7 @@ KEPT = "kept.json"
 #: Stages and seconds of the keeper and of the last.
 _KEEP = "90_keep"
 _KEEP_SECONDS = 0.05
+_WATCH = 0.002
 _LAST_SECONDS = 1.0
 
 
@@ -47,11 +49,11 @@ class Task(NamedTuple):
 def tasks(seconds: float, seed: int) -> Iterator[Task]:
     """Draw one task after the other, for so many seconds."""
     until = time.monotonic() + seconds
-    for number in itertools.count(seed * 1_000_003):
+    for turn in itertools.count():
         if time.monotonic() >= until:
             return
-        dice = random.Random(number)
-        yield Task([plans.draw(dice) for _ in range(dice.randint(1, 4))], plans.draw_alarm(dice))
+        dice = random.Random(seed * 1_000_003 + turn)
+        yield Task([plans.draw(dice, turn) for _ in range(dice.randint(1, 4))], plans.draw_alarm(dice))
 
 
 def run(root: Path, todo: Iterable[Task], processes: int) -> None:
@@ -106,7 +108,7 @@ def start(notes: Path, name: str, work: Callable[[Notes], object], alarm: float 
 
 def _be(notes: Path, name: str, work: Callable[[Notes], object], alarm: float) -> NoReturn:
     note = Notes(notes / name)
-    note("began", os.getpid(), alarm > 0)
+    note("began", alarm > 0, time.time())
     os.environ.update(STAGEIO_RUN="stress", STAGEIO_CONSOLE="off", STAGEIO_MODE="file")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(notes / (name + STDERR), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
@@ -148,12 +150,22 @@ def _keep(job: Path, note: Notes, over: int, kept: Path) -> None:
 
         def wait(seconds: float) -> None:
             nonlocal done
-            time.sleep(seconds)
+            _watch(job / "manifest.json", seconds, note)
             with contextlib.suppress(BlockingIOError):
                 done = not os.read(over, 1)
 
         attempt(job, note, Plan(_KEEP, f"k{count % 3}", pause=_KEEP_SECONDS), wait)
     kept.write_bytes((job / "manifest.json").read_bytes())
+
+
+def _watch(manifest: Path, seconds: float, note: Notes) -> None:
+    """Read the job manifest over and over: it is there as a whole at any time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        data = manifest.read_bytes()
+        if not (data.startswith(b"{\n") and data.endswith(b"\n}\n")):
+            note("trouble", f"the job manifest is {data[:20]!r} ... {data[-20:]!r}")
+        time.sleep(_WATCH)
 
 
 def attempt(job: Path, note: Notes, plan: Plan, wait: Callable[[float], object] = time.sleep) -> None:
@@ -167,12 +179,9 @@ def attempt(job: Path, note: Notes, plan: Plan, wait: Callable[[float], object] 
     number = io._opened.attempt
     note("opened", str(io.stage_dir.relative_to(io.job_dir)), number)
     _say(io, note, plan.first)
-    if plan.child:
-        child = os.fork()
-        if child == 0:
-            _leave(lambda: _say(io, note, plan.child), note)
-        if os.waitpid(child, 0)[1]:
-            note("trouble", "the child by fork has not ended well")
+    child = os.fork() if plan.child else 0
+    if plan.child and child == 0:
+        _leave(lambda: _say(io, note, plan.child), note)
     path = io.get_output_path("made.json")
     path.write_text(json.dumps({"by": os.getpid()}))
     note("calls", "output")
@@ -183,6 +192,8 @@ def attempt(job: Path, note: Notes, plan: Plan, wait: Callable[[float], object] 
     note("returned")
     wait(plan.pause)
     _say(io, note, plan.last)
+    if child and os.waitpid(child, 0)[1]:
+        note("trouble", "the child by fork has not ended well")
     note("ends", plan.how)
     try:
         _end(io, plan.how)
@@ -197,7 +208,7 @@ def _say(io: StageIO, note: Notes, says: Iterable[Say]) -> None:
     logger = io.get_stage_logger()
     for level, text in says:
         note("calls", "log", level, text)
-        logger.log(level, text)
+        getattr(logger, logging.getLevelName(level).lower())(text)
         note("returned")
 
 
