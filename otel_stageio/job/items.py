@@ -91,6 +91,7 @@ def look(job: JobLayout, said: Said, known: Items, changed: str = "", again: Ite
             del known[folder]
         words = {place: of for place, of in said.words.items() if "/" in place and place != changed}
         unsaid = [place for place, word in words.items() if not _hear(job, known, place, word)]
+        again = {*again} - (words.keys() - unsaid)  # of these it was said meanwhile
     running = [f"{folder}/{of.item}" for folder, tally in known.items() for of in tally.running]
     found = Looked([], [], [])
     for place in {*unsaid, *running, *again} | ({changed} if "/" in changed else set()):
