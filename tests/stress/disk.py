@@ -95,6 +95,8 @@ class Job:
     log: list[Entry] = field(default_factory=list)
     #: The files that the pipeline log is in.
     logs: list[str] = field(default_factory=list)
+    #: How many lines say what changed.
+    told: int = 0
     roots: list[Record] = field(default_factory=list)
     unfinished: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -134,6 +136,8 @@ def _of_job(job: Job, path: Path, name: str) -> None:
     elif name.startswith("logs/"):
         job.logs.append(name)
         job.log += _entries(path, [], job.wrong)
+    elif name.startswith(".stageio/changes."):
+        job.told += path.read_bytes().count(b"\n")
     elif name.endswith("traces.jsonl"):
         job.roots += _records(path, job.wrong)
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: What a process comes to by how its last attempt ended; 0 is any other.
 _CODES = {"exit": 3, "kill": -signal.SIGKILL, "term": -signal.SIGTERM}
 
+#: How often an attempt may be told of, on average: when it is opened, when it has ended, and by who saw that first.
+_TOLD = 4
+
 
 class Found(NamedTuple):
     """What came of a stress run: what was done, and each thing that is wrong."""
@@ -41,11 +44,13 @@ def judge(root: Path) -> Found:
         *job.wrong,
         *(said for process in processes for said in _process(process)),
         *_holds(processes),
+        *_refusals(processes),
         *_numbers(job),
         *_known(job, processes),
         *_journals(job, made),
         *_logs(job, [attempt for attempt, _ in made]),
         *_manifests(root, job, made),
+        *_changes(job),
         *_traces(job),
     ]
     killed = sum(process.code in (-signal.SIGALRM, -signal.SIGKILL) for process in processes)
@@ -67,24 +72,32 @@ def _process(process: notes.Process) -> Iterator[str]:
 
 
 def _holds(processes: Iterable[notes.Process]) -> Iterator[str]:
-    """Stages that two had at once, and stages that were refused though nobody had them."""
-    sure: dict[str, list[notes.Attempt]] = defaultdict(list)
-    maybe: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    """Stages that two had at once, and others than were asked for."""
+    held: dict[str, list[notes.Attempt]] = defaultdict(list)
     for process in processes:
         for attempt in process.attempts:
-            sure[attempt.place].append(attempt)
+            held[attempt.place].append(attempt)
             folder, _, item = attempt.place.partition("/")
-            name = folder.partition("_")[2]
-            maybe[name, item].append((attempt.opens, attempt.gone + (0 if attempt.ended else records.OUTLIVES)))
-        if process.unopened:
-            maybe[_asked(*process.unopened)].append((0, process.died + records.OUTLIVES))
-    for place, held in sure.items():
-        for one, other in itertools.pairwise(sorted(held, key=attrgetter("opened"))):
+            if _asked(*attempt.asked) != (folder.partition("_")[2], item):
+                yield f"process {process.name} asked for {attempt.asked} and got {attempt.place}"
+    for place, attempts in held.items():
+        for one, other in itertools.pairwise(sorted(attempts, key=attrgetter("opened"))):
             if other.opened < one.until or other.number <= one.number:
                 yield f"{place}: attempt {other.number} was opened before the end of attempt {one.number}"
+
+
+def _refusals(processes: Iterable[notes.Process]) -> Iterator[str]:
+    """Stages that were refused though nobody had them."""
+    held: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for process in processes:
+        for attempt in process.attempts:
+            gone = attempt.gone + (0 if attempt.ended else records.OUTLIVES)
+            held[_asked(*attempt.asked)].append((attempt.opens, gone))
+        if process.unopened:
+            held[_asked(*process.unopened)].append((process.opens, process.died + records.OUTLIVES))
     for process in processes:
         for stage, item, since, until in process.refused:
-            if not any(begin <= until and end >= since for begin, end in maybe[_asked(stage, item)]):
+            if not any(begin <= until and end >= since for begin, end in held[_asked(stage, item)]):
                 yield f"process {process.name} was refused {stage} {item}, which nobody had"
 
 
@@ -126,7 +139,7 @@ def _known(job: disk.Job, processes: Sequence[notes.Process]) -> Iterator[str]:
                 continue
             unopened.remove(who[0])
             if started:
-                opening = notes.Attempt(stage.place, number, who[0].pid, who[0].clock)
+                opening = notes.Attempt(stage.place, number, pid=who[0].pid, clock=who[0].clock)
                 yield from records.of_attempt(opening, who[0], attempt)
             elif any(attempt):
                 yield f"{stage.place}, attempt {number}, has no start"
@@ -172,13 +185,20 @@ def _manifests(root: Path, job: disk.Job, made: Iterable[tuple[notes.Attempt, no
         if attempt and stage.lock and number == max(stage.attempts):
             yield f"{stage.place}: the lock was not given back by {stage.lock}"
     yield from manifests.of_job("the job manifest", job.manifest, job.stages.values())
-    kept = json.loads((root / KEPT).read_text())
+    kept = json.loads((root / KEPT).read_text()) if (root / KEPT).exists() else {}
     before = [stage for stage in job.stages.values() if stage.name != LAST]
     yield from manifests.of_job("the keeper's job manifest", kept, before)
     if registry.overview(JobLayout(root / "job")) != job.manifest:
         yield "the job manifest is not what the journals say"
     if job.logs != [job.manifest.get("pipeline_log")]:
         yield f"the pipeline log is {job.logs}, and {job.manifest.get('pipeline_log')} in the job manifest"
+
+
+def _changes(job: disk.Job) -> Iterator[str]:
+    """More lines about what changed than somebody had to say: whoever comes new reads them all."""
+    attempts = sum(len(stage.attempts) for stage in job.stages.values())
+    if job.told > _TOLD * (attempts + len(job.stages)):
+        yield f"{job.told} changes were told of {attempts} attempts"
 
 
 def _traces(job: disk.Job) -> Iterator[str]:

@@ -45,6 +45,8 @@ class Attempt:
 
     place: str
     number: int
+    #: The stage and the item that were asked for.
+    asked: tuple[str, str] = ("", "")
     pid: int = 0
     #: What to add to have seconds since the epoch.
     clock: float = 0.0
@@ -78,6 +80,7 @@ class Process:
     #: Stage and item that it was refused, from when to when.
     refused: list[tuple[str, str, float, float]] = field(default_factory=list)
     unopened: tuple[str, str] | None = None
+    opens: float = 0.0
     trouble: list[str] = field(default_factory=list)
 
 
@@ -104,7 +107,6 @@ def _lines(path: Path) -> Iterator[list]:
 
 def _process(name: str, lines: Iterable[list], stderr: Path) -> Process:
     found = Process(name)
-    opens = 0.0
     for when, by, what, *more in lines:
         if found.attempts and not found.attempts[-1].how and by == found.pid:
             found.attempts[-1].until = when
@@ -112,12 +114,14 @@ def _process(name: str, lines: Iterable[list], stderr: Path) -> Process:
             found.alarm, now = more
             found.pid, found.clock = by, now - when
         elif what == "opens":
-            found.unopened, opens = (more[0], more[1]), when
+            found.unopened, found.opens = (more[0], more[1]), when
         elif what == "refused":
-            found.refused.append((*(found.unopened or ("", "")), opens, when))
+            found.refused.append((*(found.unopened or ("", "")), found.opens, when))
             found.unopened = None
         elif what == "opened":
-            found.attempts.append(Attempt(*more, found.pid, found.clock, opens, when, until=when))
+            found.attempts.append(
+                Attempt(*more, found.unopened or ("", ""), found.pid, found.clock, found.opens, when, until=when)
+            )
             found.unopened = None
         elif what == "trouble":
             found.trouble += more

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 #: These have items. The stages without a number are given the next free one when they first come.
 STAGES = ("91_cut", "92_clean", "93_asr", "94_mix")
 _ITEMS = 40
+#: Part of the attempts at an item that are at one of a few, which are opened again as soon as they are dead.
+_HOT = 0.3
+_FEW = 3
 #: Part of the attempts that are of a stage without items, and how many processes come upon each new one.
 _WHOLE = 0.3
 _SHARED = 4
@@ -43,7 +46,7 @@ class Plan(NamedTuple):
 
 def draw(dice: random.Random, turn: int) -> Plan:
     """Draw what is next for the process that is started as number `turn`."""
-    item = "" if dice.random() < _WHOLE else f"ep{dice.randrange(_ITEMS):03d}"
+    item = "" if dice.random() < _WHOLE else f"ep{dice.randrange(_FEW if dice.random() < _HOT else _ITEMS):03d}"
     newest = turn // _SHARED
     return Plan(
         stage=dice.choice(STAGES) if item else f"new{dice.choice((newest, dice.randint(0, newest)))}",

@@ -304,6 +304,15 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         note("2", [0, "opens", "91_cut", "ep1"], [0, "opened", "91_cut/ep1", 3], [9e9, "refused"]),
         "before the end of",
     ),
+    "another item than asked for": (
+        change("notes/2", '"opens", "91_cut", "ep1"', '"opens", "91_cut", "ep9"'),
+        "and got",
+    ),
+    "keeper that kept nothing": (lambda root: (root / "kept.json").unlink(), "the keeper's job manifest"),
+    "changes told too often": (
+        change("job/.stageio/changes.*", r"(.*\n)", r"\1" * 9),
+        "were told of",
+    ),
     "opened and not said": (note("2", [1, "opens", "91_cut", "ep1"]), "never said what came of it"),
 }
 
