@@ -28,7 +28,8 @@ from otel_stageio.views.manifest import dump
 from otel_stageio.views.summary import Summary
 from otel_stageio.views.tally import Tally
 
-#: Seconds to wait for the job's lock; fifty stages that end at once need a fraction of it.
+#: Seconds to wait for the job's lock. Fifty stages that end at once need a fraction of it; fifty that begin and end all
+#: the time on two cores do not get it in time in a part of the cases, and go on without: decision 0005.
 LOCK_PATIENCE = 5.0
 
 

@@ -182,7 +182,7 @@ def _manifests(root: Path, job: disk.Job, made: Iterable[tuple[notes.Attempt, no
         counts = [records.levels(attempt, found, late=late) for late in (False, True)] if attempt and found else []
         yield from manifests.of_stage(stage, counts)
         yield from manifests.folded(root / "job", stage, number)
-        if attempt and stage.lock and number == max(stage.attempts):
+        if attempt and stage.lock and json.loads(stage.lock).get("pid") == attempt.pid:
             yield f"{stage.place}: the lock was not given back by {stage.lock}"
     yield from manifests.of_job("the job manifest", job.manifest, job.stages.values())
     kept = json.loads((root / KEPT).read_text()) if (root / KEPT).exists() else {}

@@ -125,6 +125,12 @@ def unfinished(root: Path) -> None:
         (root / f"job/.{number:012x}.tmp").write_text("{")
 
 
+def not_given_back(root: Path) -> None:
+    """The process of a stage that has ended is still named in its lock file."""
+    manifest = json.loads((root / "job/91_cut/ep1/manifest.json").read_text())
+    (root / "job/91_cut/ep1/.stageio/lock").write_text(json.dumps({"pid": manifest["process"]["pid"]}))
+
+
 ITEM = "job/91_cut/ep1/.stageio/001"
 LOG = "job/91_cut/ep1/stage.log"
 PIPELINE = "job/logs/*.log"
@@ -248,7 +254,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         manifest("job/91_cut/ep1/manifest.json", lambda of: of.update(warnings=of["warnings"][:-1] or [{}])),
         "another warnings",
     ),
-    "lock that was not given back": (lambda root: (root / "job/91_cut/ep1/.stageio/lock").write_text("{}"), "lock was"),
+    "lock that was not given back": (not_given_back, "lock was"),
     "second pipeline log": (
         lambda root: (root / "job/logs/99_pipeline_20261124_000000.log").touch(),
         "the pipeline log is",
